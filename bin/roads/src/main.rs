@@ -1,0 +1,3 @@
+//! The `roads` command: picks the adapters and wires them.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Observe, plan, execute, publish: one task an app.

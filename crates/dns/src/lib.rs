@@ -1,0 +1,1 @@
+//! Answers names from the same Snapshot that routes calls.

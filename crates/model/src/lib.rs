@@ -1,0 +1,1 @@
+//! Identities, Spec, Revision, Instance, Endpoint and time: the nouns, and what makes them valid.

@@ -1,0 +1,1 @@
+//! Sockets and the fixed nftables ruleset inside another network namespace.

@@ -1,0 +1,1 @@
+//! Desired, observed, policy and now in; a Plan and a Report out; and the checker of plans.

@@ -1,0 +1,1 @@
+//! What Roadstead needs from the outside, as traits: engines, store, data plane.

@@ -1,0 +1,1 @@
+//! Listeners, protocols and endpoint pools: the path of a call.

@@ -1,0 +1,1 @@
+//! Releases, policy and events in one SQLite file.

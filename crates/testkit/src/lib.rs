@@ -1,0 +1,1 @@
+//! Fake engines with faults, for tests.
