@@ -5,6 +5,7 @@
 //! crosses borders as the resolved compose document (see the `compose` crate).
 
 mod address;
+mod event;
 mod exit;
 mod name;
 mod policy;
@@ -13,6 +14,7 @@ mod spec;
 mod time;
 
 pub use address::{AddressBook, AddressTaken, ServiceAddress};
+pub use event::{Event, Fact};
 pub use exit::ExitStatus;
 pub use name::{
     AppName, InstanceId, InvalidName, NetworkName, Owner, Revision, ServiceName, VolumeName,

@@ -1,1 +1,16 @@
-//! Routing state and the decisions on the path of a call, without I/O: balancing, holds, drains.
+//! What the path of a call decides, without I/O: who may call whom, which endpoint, hold or
+//! refuse, and when an endpoint has drained.
+//!
+//! The data plane reads a [`Snapshot`], which is never changed once published. What moves in
+//! between — calls in flight, calls held — are counters that all snapshots share ([`Activity`],
+//! [`Endpoint`]). Randomness and time are arguments.
+
+mod activity;
+mod directory;
+mod endpoint;
+mod snapshot;
+
+pub use activity::{Activity, Connection, Held, HoldFull, Load, Wake};
+pub use directory::{Callee, DOMAIN, Denied, Directory, HostEntry};
+pub use endpoint::{Endpoint, InFlight};
+pub use snapshot::{App, Availability, Generation, Service, Snapshot};

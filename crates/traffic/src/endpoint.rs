@@ -1,0 +1,194 @@
+//! An endpoint and its gate: calls enter while it is open; once closed it drains.
+//!
+//! ```text
+//!            enter (count + 1)             leave (count - 1)
+//!   OPEN ───────────────────────► OPEN ──────────────────────► OPEN
+//!     │ close
+//!     ▼
+//!   CLOSED, n in flight ── leave ──► … ── the last leaves ──► DRAINED (wakes its owner)
+//!     │ open (the drain was called off)
+//!     ▼
+//!   OPEN
+//! ```
+//! Count and gate are one word, so a call that enters while the gate closes is either counted
+//! before the close, and waited for, or sees it closed, and goes elsewhere. There is no third.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use model::{InstanceId, Revision};
+
+use crate::{Activity, Wake};
+
+const CLOSED: u32 = 1 << 31;
+const COUNT: u32 = CLOSED - 1;
+
+/// A ready instance as calls see it.
+pub struct Endpoint {
+    instance: InstanceId,
+    revision: Revision,
+    gate: AtomicU32,
+    calls: AtomicU64,
+    on_drained: Wake,
+}
+
+impl Endpoint {
+    /// An open endpoint; `on_drained` is called when the last call leaves after a close.
+    #[must_use]
+    pub fn new(instance: InstanceId, revision: Revision, on_drained: Wake) -> Self {
+        Self {
+            instance,
+            revision,
+            gate: AtomicU32::new(0),
+            calls: AtomicU64::new(0),
+            on_drained,
+        }
+    }
+
+    /// The instance behind it.
+    #[must_use]
+    pub fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    /// The revision that the instance is a copy of.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Calls and connections in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.gate.load(Ordering::SeqCst) & COUNT
+    }
+
+    /// Calls and connections that entered since it was made.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Admits nothing from now on. What is in flight goes on.
+    pub fn close(&self) {
+        self.gate.fetch_or(CLOSED, Ordering::SeqCst);
+    }
+
+    /// Admits again.
+    pub fn open(&self) {
+        self.gate.fetch_and(COUNT, Ordering::SeqCst);
+    }
+
+    /// Enters, unless it is closed. The guard leaves when dropped.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, activity: &Arc<Activity>) -> Option<InFlight> {
+        if self.gate.fetch_add(1, Ordering::SeqCst) & CLOSED != 0 {
+            self.leave();
+            return None;
+        }
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        activity.call_began();
+        Some(InFlight {
+            endpoint: Arc::clone(self),
+            activity: Arc::clone(activity),
+        })
+    }
+
+    fn leave(&self) {
+        if self.gate.fetch_sub(1, Ordering::SeqCst) == CLOSED | 1 {
+            (self.on_drained)();
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gate = self.gate.load(Ordering::SeqCst);
+        let state = if gate & CLOSED == 0 { "open" } else { "closed" };
+        write!(
+            f,
+            "Endpoint({} {} {state}, {} in flight)",
+            self.instance,
+            self.revision,
+            gate & COUNT
+        )
+    }
+}
+
+/// A call or connection inside an endpoint; dropping it leaves.
+#[derive(Debug)]
+pub struct InFlight {
+    endpoint: Arc<Endpoint>,
+    activity: Arc<Activity>,
+}
+
+impl InFlight {
+    /// Where it is.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.activity.call_ended();
+        self.endpoint.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use model::{AppName, ServiceName};
+
+    use super::*;
+
+    fn endpoint(drained: &Arc<AtomicUsize>) -> Arc<Endpoint> {
+        let id = InstanceId {
+            app: AppName::new("a").unwrap(),
+            service: ServiceName::new("s").unwrap(),
+            number: 1,
+        };
+        let drained = Arc::clone(drained);
+        let wake: Wake = Arc::new(move || {
+            drained.fetch_add(1, Ordering::SeqCst);
+        });
+        Arc::new(Endpoint::new(id, Revision::FIRST, wake))
+    }
+
+    #[test]
+    fn a_closed_endpoint_admits_nothing_and_tells_when_the_last_call_left() {
+        let drained = Arc::new(AtomicUsize::new(0));
+        let endpoint = endpoint(&drained);
+        let activity = Arc::new(Activity::new(Arc::new(|| ())));
+        let first = endpoint.enter(&activity).unwrap();
+        let second = endpoint.enter(&activity).unwrap();
+        endpoint.close();
+        assert!(endpoint.enter(&activity).is_none());
+        assert_eq!(endpoint.in_flight(), 2);
+        drop(first);
+        assert_eq!(drained.load(Ordering::SeqCst), 0);
+        drop(second);
+        assert_eq!(drained.load(Ordering::SeqCst), 1);
+        endpoint.open();
+        assert!(endpoint.enter(&activity).is_some());
+    }
+
+    #[test]
+    fn no_call_is_in_flight_unseen_while_an_endpoint_drains() {
+        let drained = Arc::new(AtomicUsize::new(0));
+        let endpoint = endpoint(&drained);
+        let activity = Arc::new(Activity::new(Arc::new(|| ())));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| while endpoint.enter(&activity).is_some() {});
+            }
+            endpoint.close();
+        });
+        assert_eq!(endpoint.in_flight(), 0);
+        assert_eq!(activity.load().in_flight, 0);
+    }
+}
