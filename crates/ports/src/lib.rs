@@ -2,10 +2,12 @@
 //!
 //! - [`Engine`] runs instances.
 //! - [`Store`] remembers what apps are wished to be, and what happened.
+//! - [`Clock`] tells the time.
 //! - [`Dataplane`] serves the sockets through which instances and this machine call services.
 //!
 //! A trait here refuses to know who implements it; nothing in this crate does any work.
 
+mod clock;
 mod dataplane;
 mod engine;
 mod store;
@@ -13,6 +15,7 @@ mod store;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use clock::Clock;
 pub use dataplane::{Dataplane, ListenError, Listening};
 pub use engine::{
     Attachment, Engine, EngineError, EngineEvent, ExecWish, Execution, HostNames, InstanceState,
