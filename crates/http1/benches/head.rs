@@ -1,0 +1,3 @@
+//! What parsing and rewriting a head costs.
+
+fn main() {}

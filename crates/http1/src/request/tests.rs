@@ -1,0 +1,1 @@
+//! Request heads by example: what passes, as what, and what is refused for which reason.
