@@ -1,0 +1,3 @@
+//! Prints what the redirect costs against a plain listener in the same namespace.
+
+fn main() {}
