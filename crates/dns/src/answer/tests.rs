@@ -131,13 +131,13 @@ fn ports_and_addresses_have_names() {
         (
             "3.0.127.127.in-addr.arpa",
             Rtype::PTR,
-            "NOERROR rng.coins.internal",
+            "NOERROR rng.coins.internal.",
         ),
         ("2.0.127.127.in-addr.arpa", Rtype::PTR, "NXDOMAIN"),
         (
             "1.0.127.127.in-addr.arpa",
             Rtype::PTR,
-            "NOERROR roads.internal",
+            "NOERROR roads.internal.",
         ),
         ("8.8.8.8.in-addr.arpa", Rtype::PTR, "forward"),
     ] {
