@@ -9,6 +9,9 @@
 //! Trailer ── token ─► TrailerName ── : ─► TrailerValue ── CR ─► TrailerFeed ── LF ─► Trailer
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use crate::framing::Framing;
@@ -217,13 +220,17 @@ impl Decoder {
             Line::DataReturn => expect(byte, b'\r').map(|()| Line::DataFeed)?,
             Line::DataFeed => expect(byte, b'\n').map(|()| SIZE)?,
             Line::Trailer if byte == b'\r' => Line::EndFeed,
-            Line::Trailer => {
-                self.name = TrailerName::default();
-                self.trailer_name_byte(byte)?
+            Line::Trailer | Line::TrailerName | Line::TrailerValue => {
+                self.trailer_bytes_left = self
+                    .trailer_bytes_left
+                    .checked_sub(1)
+                    .ok_or(Reject::TrailerTooLong)?;
+                if line == Line::TrailerValue {
+                    trailer_value_byte(byte)?
+                } else {
+                    self.trailer_name_byte(line, byte)?
+                }
             }
-            Line::TrailerName if byte == b':' => self.name.may_trail()?,
-            Line::TrailerName => self.trailer_name_byte(byte)?,
-            Line::TrailerValue => self.trailer_value_byte(byte)?,
             Line::TrailerFeed => expect(byte, b'\n').map(|()| Line::Trailer)?,
             Line::EndFeed => return expect(byte, b'\n').map(|()| At::Done),
         }))
@@ -242,9 +249,12 @@ impl Decoder {
         }
     }
 
-    fn trailer_name_byte(&mut self, byte: u8) -> Result<Line, Reject> {
-        self.count_trailer_byte()?;
+    fn trailer_name_byte(&mut self, line: Line, byte: u8) -> Result<Line, Reject> {
+        if line == Line::Trailer {
+            self.name = TrailerName::default();
+        }
         match byte {
+            b':' if line == Line::TrailerName => self.name.may_trail(),
             b'\n' => Err(Reject::ChunkLineEnd),
             _ if is_token_byte(byte) => {
                 self.name.push(byte);
@@ -253,23 +263,14 @@ impl Decoder {
             _ => Err(Reject::TrailerName),
         }
     }
+}
 
-    fn trailer_value_byte(&mut self, byte: u8) -> Result<Line, Reject> {
-        self.count_trailer_byte()?;
-        match byte {
-            b'\r' => Ok(Line::TrailerFeed),
-            b'\n' => Err(Reject::ChunkLineEnd),
-            _ if is_value_byte(byte) => Ok(Line::TrailerValue),
-            _ => Err(Reject::TrailerValue),
-        }
-    }
-
-    fn count_trailer_byte(&mut self) -> Result<(), Reject> {
-        self.trailer_bytes_left = self
-            .trailer_bytes_left
-            .checked_sub(1)
-            .ok_or(Reject::TrailerTooLong)?;
-        Ok(())
+fn trailer_value_byte(byte: u8) -> Result<Line, Reject> {
+    match byte {
+        b'\r' => Ok(Line::TrailerFeed),
+        b'\n' => Err(Reject::ChunkLineEnd),
+        _ if is_value_byte(byte) => Ok(Line::TrailerValue),
+        _ => Err(Reject::TrailerValue),
     }
 }
 

@@ -1,0 +1,4 @@
+//! The bodies of the fuzz targets, as plain functions: a panic is a finding.
+
+pub mod http_head;
+pub mod smoke;
