@@ -1,5 +1,8 @@
 //! Installing an ambassador: the sockets and rules inside one instance's network namespace.
 //!
+//! The namespace has no interface but `lo`, and the instance has no capability over it: an
+//! ambassador is all there is between an instance and the rest of the world.
+//!
 //! After [`install`], in that namespace:
 //!
 //! | A call to | goes to |

@@ -61,7 +61,15 @@ impl Listening {
             asking.ports()?;
             Ok::<_, io::Error>(asking)
         })?;
-        Ok(asking.unwrap_or_else(|_| Self::connecting(namespace)))
+        Ok(asking.unwrap_or_else(|_| Self::by_connecting(namespace)))
+    }
+
+    /// A watch that connects, as [`Listening::open`] makes it where the kernel cannot be asked.
+    #[must_use]
+    pub fn by_connecting(namespace: &Namespace) -> Self {
+        Self {
+            method: Method::Connect(namespace.clone()),
+        }
     }
 
     /// The ports that listen now, without [`CAPTURE_PORT`].
@@ -112,12 +120,6 @@ impl Listening {
                 socket,
                 buffer: vec![0; 32 * 1024],
             },
-        }
-    }
-
-    fn connecting(namespace: &Namespace) -> Self {
-        Self {
-            method: Method::Connect(namespace.clone()),
         }
     }
 }

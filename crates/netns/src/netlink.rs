@@ -20,6 +20,8 @@ pub(crate) const DUMP: u16 = 0x300;
 pub(crate) const CREATE: u16 = 0x400;
 /// `NLM_F_REPLACE`: take the place of one that is there.
 pub(crate) const REPLACE: u16 = 0x100;
+/// `NLM_F_EXCL`: fail if it is there.
+pub(crate) const EXCLUSIVE: u16 = 0x200;
 /// `NLM_F_APPEND`: put it after those that are there.
 pub(crate) const APPEND: u16 = 0x800;
 /// `NLMSG_ERROR`: an error, or with number 0 an acknowledgement.

@@ -40,7 +40,7 @@ use rustix::io::Errno;
 use rustix::net::netlink::NETFILTER;
 
 use super::{Egress, InstallError, UdpCapture};
-use crate::netlink::{APPEND, Attributes, Batch, CREATE, ExchangeError, Socket};
+use crate::netlink::{APPEND, Attributes, Batch, CREATE, EXCLUSIVE, ExchangeError, Socket};
 use crate::{CAPTURE_PORT, DNS_ADDRESS, INSTANCE_ADDRESS, SERVICE_RANGE};
 
 const TABLE: &str = "roadstead";
@@ -84,6 +84,15 @@ pub enum KernelPart {
     Reject,
     /// Leaving packets untracked.
     Untrack,
+}
+
+/// What the table with our name is at the end of a batch.
+#[derive(Debug, Clone, Copy)]
+enum Table {
+    /// It was not there.
+    New,
+    /// It was there, with other rules.
+    Replaced,
 }
 
 /// A comparison of a match.
@@ -130,19 +139,25 @@ impl fmt::Display for KernelPart {
 
 /// Writes the ruleset of the current namespace, in place of an earlier one; each declared UDP port
 /// comes with the port of its capture.
+///
+/// Replacing is tried second: after a deletion the kernel makes us wait some 10 ms, until no
+/// processor can be using the old rules any more, when we close the netlink socket.
 pub(super) fn install(
     egress: Egress,
-    udp: impl Iterator<Item = (UdpCapture, u16)>,
+    udp: impl Iterator<Item = (UdpCapture, u16)> + Clone,
 ) -> Result<(), InstallError> {
-    let ruleset = Ruleset::write(egress, udp);
-    let outcome = Socket::open(Some(NETFILTER)).map_err(ExchangeError::Transport);
-    outcome
-        .and_then(|socket| socket.exchange(&ruleset.batch))
-        .map_err(|error| explain(error, &ruleset.steps))
+    match Ruleset::write(Table::New, egress, udp.clone()).load() {
+        Err(InstallError::Refused { source, .. })
+            if source.kind() == io::ErrorKind::AlreadyExists =>
+        {
+            Ruleset::write(Table::Replaced, egress, udp).load()
+        }
+        outcome => outcome,
+    }
 }
 
 impl Ruleset {
-    fn write(egress: Egress, udp: impl Iterator<Item = (UdpCapture, u16)>) -> Self {
+    fn write(table: Table, egress: Egress, udp: impl Iterator<Item = (UdpCapture, u16)>) -> Self {
         let mut ruleset = Self::default();
         ruleset.message(
             "begin the rules",
@@ -151,7 +166,7 @@ impl Ruleset {
             0,
             |_| {},
         );
-        ruleset.table();
+        ruleset.table(table);
         ruleset.untrack_the_instance_itself();
         ruleset.capture(egress, udp);
         ruleset.refuse_the_rest();
@@ -160,9 +175,19 @@ impl Ruleset {
         ruleset
     }
 
-    /// An empty table: made if need be, so that it can be deleted, and made again.
-    fn table(&mut self) {
-        for (kind, flags) in [(NEW_TABLE, CREATE), (DELETE_TABLE, 0), (NEW_TABLE, CREATE)] {
+    fn load(&self) -> Result<(), InstallError> {
+        let socket = Socket::open(Some(NETFILTER)).map_err(ExchangeError::Transport);
+        let outcome = socket.and_then(|socket| socket.exchange(&self.batch));
+        outcome.map_err(|error| explain(error, &self.steps))
+    }
+
+    /// To replace a table is to delete it and make it again, all in this one batch.
+    fn table(&mut self, table: Table) {
+        let messages: &[(u16, u16)] = match table {
+            Table::New => &[(NEW_TABLE, CREATE | EXCLUSIVE)],
+            Table::Replaced => &[(DELETE_TABLE, 0), (NEW_TABLE, CREATE)],
+        };
+        for &(kind, flags) in messages {
             let step = "make the nftables table";
             self.message(step, KernelPart::Tables, kind, flags, |table| {
                 table.text(1, TABLE)
@@ -369,5 +394,51 @@ fn explain(error: ExchangeError, steps: &[(String, KernelPart)]) -> InstallError
         }
         Some(_) => InstallError::Refused { step, source },
         None => InstallError::Netlink { step, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a user reads when the kernel refuses message `number` with `errno`.
+    fn refusal(number: u32, errno: Errno) -> (InstallError, String) {
+        let ruleset = Ruleset::write(Table::New, Egress::Tcp, std::iter::empty());
+        let error = explain(ExchangeError::Refused(number, errno), &ruleset.steps);
+        let words = error.to_string();
+        (error, words)
+    }
+
+    #[test]
+    fn a_kernel_without_a_part_is_told_by_the_part() {
+        let parts = [
+            (0, Errno::OPNOTSUPP, "CONFIG_NF_TABLES"),
+            (3, Errno::NOENT, "CONFIG_NFT_CT"),
+            (4, Errno::NOENT, "CONFIG_NFT_NAT"),
+            (5, Errno::NOENT, "CONFIG_NFT_REDIR"),
+            (9, Errno::NOENT, "CONFIG_NFT_REJECT"),
+        ];
+        for (number, errno, option) in parts {
+            let (error, words) = refusal(number, errno);
+            assert!(matches!(error, InstallError::Missing { .. }), "{words}");
+            assert!(words.contains(option), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_netfilter_netlink_has_no_tables() {
+        let ruleset = Ruleset::write(Table::New, Egress::None, std::iter::empty());
+        let error = ExchangeError::Transport(Errno::PROTONOSUPPORT.into());
+        let words = explain(error, &ruleset.steps).to_string();
+        assert!(words.contains("nf_tables"), "{words}");
+    }
+
+    #[test]
+    fn other_refusals_name_the_step() {
+        let (error, words) = refusal(0, Errno::PERM);
+        assert!(matches!(error, InstallError::Forbidden { .. }), "{words}");
+        let (error, words) = refusal(5, Errno::NOMEM);
+        assert!(matches!(error, InstallError::Refused { .. }), "{words}");
+        assert_eq!(words, "cannot capture tcp to services");
     }
 }

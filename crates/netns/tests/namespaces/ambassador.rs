@@ -129,6 +129,26 @@ fn an_endpoint_is_dialled_by_a_socket_made_inside() {
 }
 
 #[test]
+fn only_captured_connections_are_tracked() {
+    with_namespaces(|| {
+        let (namespace, sockets) = ambassador(Egress::Tcp, &[]);
+        let tracked = || {
+            let count = "/proc/sys/net/netfilter/nf_conntrack_count";
+            let count = inside(&namespace, || std::fs::read_to_string(count)).unwrap();
+            count.trim().parse::<usize>().unwrap()
+        };
+        let own = inside(&namespace, || TcpListener::bind((Ipv4Addr::LOCALHOST, 80))).unwrap();
+        let calls: Vec<_> = (0..20)
+            .map(|_| dial(&namespace, Ipv4Addr::LOCALHOST, 80).unwrap())
+            .collect();
+        assert_eq!(tracked(), 0);
+        let _captured = dial(&namespace, RNG, 80).unwrap();
+        assert_eq!(tracked(), 1);
+        drop((own, sockets, calls));
+    });
+}
+
+#[test]
 fn calls_that_share_a_source_port_reach_their_own_services() {
     with_namespaces(|| {
         let (namespace, sockets) = ambassador(Egress::None, &[]);

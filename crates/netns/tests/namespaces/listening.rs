@@ -85,6 +85,21 @@ fn a_connection_without_its_listener_is_no_listener() {
 }
 
 #[test]
+fn without_inet_diag_a_connection_tells_whether_a_port_listens() {
+    with_namespaces(|| {
+        let (namespace, _sockets) = ambassador(Egress::None, &[]);
+        let mut listening = Listening::by_connecting(&namespace);
+        assert!(!listening.accepts(80).unwrap());
+        let _listener = listen(&namespace, Ipv6Addr::UNSPECIFIED, 80);
+        assert!(listening.accepts(80).unwrap());
+        assert_eq!(
+            listening.ports().unwrap_err().kind(),
+            ErrorKind::Unsupported
+        );
+    });
+}
+
+#[test]
 fn hundreds_of_listeners_are_all_found() {
     with_namespaces(|| {
         let (namespace, _sockets) = ambassador(Egress::None, &[]);
