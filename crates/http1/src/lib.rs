@@ -4,7 +4,7 @@
 //! persistence, upgrades, hop-by-hop fields. It knows no socket, clock, random source or route.
 //!
 //! One exchange, as a proxy drives it:
-//! 1. [`sniff`] tells from a connection's first bytes whether it speaks HTTP/1.x at all.
+//! 1. [`sniff()`] tells from a connection's first bytes whether it speaks HTTP/1.x at all.
 //! 2. [`request::parse`] answers [`Parsed::Incomplete`], a [`request::RequestHead`] and its length, or a
 //!    [`Reject`] that says what is wrong and which status answers it ([`Answer`]).
 //! 3. [`request::RequestHead::write_to`] writes the head for the endpoint, edited.

@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 
 use crate::Reject;
 use crate::head::Span;
+use crate::request::Method;
 
 /// A host and perhaps a port, as `Host` and absolute targets carry them: a narrow subset of RFC 3986
 /// without userinfo, percent-encoding or sub-delimiters, which no name that we can route needs.
@@ -80,8 +81,8 @@ pub(crate) enum Form {
     Absolute { authority: Span, rest: Span },
 }
 
-/// Finds a target's form; `asterisk_fits` when the method is OPTIONS.
-pub(crate) fn form(target: &str, method: crate::request::Method) -> Result<Form, Reject> {
+/// Finds a target's form; only OPTIONS may ask for `*`.
+pub(crate) fn form(target: &str, method: Method) -> Result<Form, Reject> {
     if !target
         .bytes()
         .all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#')
@@ -91,7 +92,7 @@ pub(crate) fn form(target: &str, method: crate::request::Method) -> Result<Form,
     if target.starts_with('/') {
         return Ok(Form::Origin);
     }
-    if target == "*" && method == crate::request::Method::Options {
+    if target == "*" && method == Method::Options {
         return Ok(Form::Asterisk);
     }
     let begin = scheme_length(target).ok_or(Reject::TargetForm)?;

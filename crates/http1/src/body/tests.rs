@@ -186,6 +186,8 @@ fn rfc9112_7_1_every_doubtful_byte_of_the_framing_is_refused() {
             Reject::TrailerForbidden,
         ),
         ("0\r\nHOST: a\r\n\r\n", Reject::TrailerForbidden),
+        ("0\r\na: b\r\nHost: a\r\n\r\n", Reject::TrailerForbidden),
+        ("0\r\na: b\x7f\r\n\r\n", Reject::TrailerValue),
         ("0\r\nAuthorization: a\r\n\r\n", Reject::TrailerForbidden),
         ("0\r\nTrailer: a\r\n\r\n", Reject::TrailerForbidden),
         ("0\r\nX-Forwarded-For: a\r\n\r\n", Reject::TrailerForbidden),
