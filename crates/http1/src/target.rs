@@ -83,10 +83,8 @@ pub(crate) enum Form {
 
 /// Finds a target's form; only OPTIONS may ask for `*`.
 pub(crate) fn form(target: &str, method: Method) -> Result<Form, Reject> {
-    if !target
-        .bytes()
-        .all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#')
-    {
+    // `httparse` lets no space and no control byte pass.
+    if !target.is_ascii() || target.contains('#') {
         return Err(Reject::TargetByte);
     }
     if target.starts_with('/') {
