@@ -1,0 +1,229 @@
+//! What is wrong with the files, each with the place, the reason and a hint.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::source::{Source, Sources, Span};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The files are not valid.
+    Error,
+    /// The files are valid, but something in them does not do what it may seem to.
+    Warning,
+}
+
+/// A piece of text that a diagnostic is about, and what is to be said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// The text.
+    pub source: Arc<Source>,
+    /// The bytes of it; within one line.
+    pub range: Range<usize>,
+    /// The words under it; may be empty.
+    pub text: String,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// Where; the first is the place itself.
+    pub labels: Vec<Label>,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// Everything that is wrong, in the order of the files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// How many are errors.
+    #[must_use]
+    pub fn errors(&self) -> usize {
+        let of = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Error;
+        self.0.iter().filter(of).count()
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    /// `file:line:column: message`, on one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(label) = self.labels.first() {
+            let (line, column) = label.source.line_column(label.range.start);
+            write!(f, "{}:{line}:{column}: ", label.source.path.display())?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.0.iter().enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            write!(f, "{newline}{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// A diagnostic under construction, with its places as spans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    severity: Severity,
+    message: String,
+    labels: Vec<(Span, String)>,
+    help: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn error(span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, message.into()).also(span, "")
+    }
+
+    pub(crate) fn warning(span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, message.into()).also(span, "")
+    }
+
+    /// An error that is in no file.
+    pub(crate) fn nowhere(message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, message.into())
+    }
+
+    fn new(severity: Severity, message: String) -> Self {
+        Self {
+            severity,
+            message,
+            labels: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// Says why, under the first place.
+    pub(crate) fn because(mut self, text: impl Into<String>) -> Self {
+        if let Some(label) = self.labels.first_mut() {
+            label.1 = text.into();
+        }
+        self
+    }
+
+    /// Adds another place.
+    pub(crate) fn also(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.labels.push((span, text.into()));
+        self
+    }
+
+    pub(crate) fn help(mut self, text: impl Into<String>) -> Self {
+        self.help = Some(text.into());
+        self
+    }
+}
+
+/// What was found so far, with the texts that it was found in.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) sources: Sources,
+    list: Vec<Finding>,
+}
+
+/// The most places that one warning shows; a thousand services that share a key are one warning.
+const PLACES_MAX: usize = 3;
+
+impl Findings {
+    pub(crate) fn push(&mut self, finding: Finding) {
+        self.list.push(finding);
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.list.iter().any(|f| f.severity == Severity::Error)
+    }
+
+    /// The diagnostics, in the order of the files; warnings that say the same are one.
+    pub(crate) fn finish(self) -> Diagnostics {
+        let Self { sources, mut list } = self;
+        list.sort_by_key(|finding| finding.labels.first().map(|(span, _)| *span));
+        list.dedup();
+        let diagnostics = gather(list).into_iter().map(|(mut finding, further)| {
+            if further > 0 {
+                let places = if further == 1 { "place" } else { "places" };
+                let help = finding.help.unwrap_or_default();
+                finding.help = Some(format!("{help} (and {further} more {places})"));
+            }
+            diagnostic(&sources, finding)
+        });
+        Diagnostics(diagnostics.collect())
+    }
+}
+
+/// Joins the places of equal warnings; with each, how many places are left out.
+fn gather(list: Vec<Finding>) -> Vec<(Finding, usize)> {
+    let mut gathered: Vec<(Finding, usize)> = Vec::new();
+    let mut known = std::collections::BTreeMap::new();
+    for finding in list {
+        if finding.severity == Severity::Error {
+            gathered.push((finding, 0));
+            continue;
+        }
+        let same = (finding.message.clone(), finding.help.clone());
+        let index = *known.entry(same).or_insert(gathered.len());
+        match gathered.get_mut(index) {
+            Some((first, _)) if first.labels.len() < PLACES_MAX => {
+                first.labels.extend(finding.labels);
+            }
+            Some((_, further)) => *further += 1,
+            None => gathered.push((finding, 0)),
+        }
+    }
+    gathered
+}
+
+fn diagnostic(sources: &Sources, finding: Finding) -> Diagnostic {
+    let label = |(span, text): (Span, String)| {
+        let source = Arc::clone(sources.get(span.source)?);
+        let range = first_line(&source.text, span);
+        Some(Label {
+            source,
+            range,
+            text,
+        })
+    };
+    Diagnostic {
+        severity: finding.severity,
+        message: finding.message,
+        labels: finding.labels.into_iter().filter_map(label).collect(),
+        help: finding.help,
+    }
+}
+
+/// The part of a span on its first line, without the blanks at its end.
+fn first_line(text: &str, span: Span) -> Range<usize> {
+    let start = (span.start as usize).min(text.len());
+    let end = (span.end as usize).clamp(start, text.len());
+    let slice = text.get(start..end).unwrap_or("");
+    let line = slice.lines().next().unwrap_or("").trim_end();
+    start..start + line.len()
+}
+
+/// ` did you mean "x"?` for a word that is close to one of the known.
+pub(crate) fn did_you_mean<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    let limit = (word.chars().count() / 3).clamp(1, 3);
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(word, name), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| format!("did you mean {name:?}?"))
+}
