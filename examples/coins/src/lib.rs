@@ -180,7 +180,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     })
 }
 
-/// One entry for the fuzzer of the store: bytes of a client, however broken, never panic, and
+/// One entry for the fuzzer of the store: bytes of a client, however broken or cut, never panic, and
 /// what the store answers can be read back. `cargo test` runs it over random and mutated input.
 pub fn fuzz_resp(data: &[u8]) {
     store::fuzz(data);

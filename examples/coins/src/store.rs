@@ -132,24 +132,41 @@ fn answer(keyspace: &mut Keyspace, received: &[u8]) -> (Vec<u8>, usize, Next) {
 
 /// The bytes of one client against an empty store; see [`crate::fuzz_resp`].
 pub(crate) fn fuzz(data: &[u8]) {
-    let mut keyspace = Keyspace::default();
-    let mut rest = data;
-    loop {
-        let (answers, taken, next) = answer(&mut keyspace, rest);
-        let mut unread = answers.as_slice();
-        while !unread.is_empty() {
-            match read_reply(unread) {
-                Ok(Some((_, length))) => unread = &unread[length..],
-                Ok(None) => panic!("an answer is cut off"),
-                Err(error) => panic!("an answer cannot be read back: {error}"),
-            }
-        }
-        rest = &rest[taken..];
-        match next {
-            Next::Answer => {}
-            Next::Read | Next::Close => return,
+    let whole = answers_to([data]);
+    let mut unread = whole.as_slice();
+    while !unread.is_empty() {
+        match read_reply(unread) {
+            Ok(Some((_, length))) => unread = &unread[length..],
+            Ok(None) => panic!("an answer is cut off"),
+            Err(error) => panic!("an answer cannot be read back: {error}"),
         }
     }
+    let (first, second) = data.split_at(data.len() / 2);
+    assert_eq!(
+        answers_to([first, second]),
+        whole,
+        "where the bytes are cut matters"
+    );
+}
+
+/// What a client gets for bytes that come in these pieces.
+fn answers_to<const N: usize>(pieces: [&[u8]; N]) -> Vec<u8> {
+    let mut keyspace = Keyspace::default();
+    let (mut received, mut sent) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        received.extend_from_slice(piece);
+        loop {
+            let (answers, taken, next) = answer(&mut keyspace, &received);
+            received.drain(..taken);
+            sent.extend_from_slice(&answers);
+            match next {
+                Next::Answer => {}
+                Next::Read => break,
+                Next::Close => return sent,
+            }
+        }
+    }
+    sent
 }
 
 impl Client {
