@@ -22,10 +22,15 @@
 //! Two calls to two services may share a source port; then the kernel gives the second one another
 //! port on the capture side, and the caller sees none of it.
 //!
-//! Set where the machine lets us, and reported in [`Sockets::unset`] where not:
-//! `net.ipv4.ip_unprivileged_port_start` = 0, without which an instance cannot bind ports below
-//! 1024, and `net.ipv4.ping_group_range`, without which `ping` needs a capability. Everything else
-//! must succeed.
+//! Set where the machine lets us, and reported in [`Sockets::unset`] where not (everything else
+//! must succeed):
+//!
+//! - `net.ipv4.ip_unprivileged_port_start` = 0: else an instance cannot bind ports below 1024.
+//! - `net.ipv4.tcp_timestamps` = 2, no random offset for each destination: calls to two services
+//!   from one source port look alike to a capture, and if the second's timestamps seem to lie
+//!   before those of the first, which the capture had closed less than a minute ago, its first
+//!   packet is taken for an old one and the call stalls for a second (about one in 2,000).
+//! - `net.ipv4.ping_group_range`: else `ping` needs a capability.
 //!
 //! An instance that runs under our own user id could join the capture sockets with `SO_REUSEPORT`;
 //! it would take its own calls from itself and nobody else's, since a capture has one caller.

@@ -65,8 +65,10 @@ pub(super) fn bring_up(egress: Egress) -> Result<(), InstallError> {
 /// Sets what an instance expects of a machine of its own; returns what could not be set.
 pub(super) fn set_sysctls() -> Vec<Unset> {
     let low_ports = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    let steady_timestamps = fs::write("/proc/sys/net/ipv4/tcp_timestamps", "2");
     let settings = [
         ("net.ipv4.ip_unprivileged_port_start", low_ports),
+        ("net.ipv4.tcp_timestamps", steady_timestamps),
         ("net.ipv4.ping_group_range", let_all_groups_ping()),
     ];
     let unset =

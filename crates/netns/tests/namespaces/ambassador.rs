@@ -10,7 +10,7 @@ use netns::{CAPTURE_PORT, DNS_ADDRESS, Namespace, Origin, UDP_CAPTURES_MAX};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use crate::support::{self, PATIENCE, ambassador, fresh_namespace, with_namespaces};
+use crate::support::{self, PATIENCE, ambassador, fresh_namespace, skip, with_namespaces};
 
 const RNG: Ipv4Addr = Ipv4Addr::new(127, 127, 0, 9);
 const HASHER: Ipv4Addr = Ipv4Addr::new(127, 127, 0, 10);
@@ -148,24 +148,28 @@ fn only_captured_connections_are_tracked() {
     });
 }
 
+/// A call from a given source port, or with 0 from any.
+fn dial_from(namespace: &Namespace, port: u16, service: Ipv4Addr) -> TcpStream {
+    let call = || {
+        let call = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        sockopt::set_socket_reuseaddr(&call, true)?;
+        rustix::net::bind(&call, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+        rustix::net::connect(&call, &SocketAddrV4::new(service, 80))?;
+        Ok(TcpStream::from(call))
+    };
+    inside(namespace, call).unwrap()
+}
+
 #[test]
 fn calls_that_share_a_source_port_reach_their_own_services() {
     with_namespaces(|| {
         let (namespace, sockets) = ambassador(Egress::None, &[]);
         let capture = listener(&sockets.tcp[0]);
-        let mut source = None;
+        let mut source = 0;
         let mut calls = Vec::new();
         for service in [RNG, HASHER, Ipv4Addr::new(127, 127, 255, 254)] {
-            let port = source.unwrap_or(0);
-            let mut call = inside(&namespace, || {
-                let call = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-                sockopt::set_socket_reuseaddr(&call, true)?;
-                rustix::net::bind(&call, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
-                rustix::net::connect(&call, &SocketAddrV4::new(service, 80))?;
-                Ok(TcpStream::from(call))
-            })
-            .unwrap();
-            source = Some(call.local_addr().unwrap().port());
+            let mut call = dial_from(&namespace, source, service);
+            source = call.local_addr().unwrap().port();
             let (mut connection, _) = capture.accept().unwrap();
             assert_eq!(origin(&connection), captured(service, 80));
             connection.write_all(&service.octets()).unwrap();
@@ -175,6 +179,44 @@ fn calls_that_share_a_source_port_reach_their_own_services() {
             // Both ends stay open: the ports are in use together.
             calls.push((call, connection));
         }
+    });
+}
+
+#[test]
+fn a_source_port_of_a_closed_call_serves_the_next_service_at_once() {
+    with_namespaces(|| {
+        let (namespace, sockets) = ambassador(Egress::None, &[]);
+        if !sockets.unset.is_empty() {
+            return skip("calls from a reused port", &format!("{:?}", sockets.unset));
+        }
+        let capture = listener(&sockets.tcp[0]);
+        // The capture closes first, so it is the capture that remembers the ports.
+        let call_and_close = |source: u16, service: Ipv4Addr| {
+            let mut call = dial_from(&namespace, source, service);
+            let (connection, seen_from) = capture.accept().unwrap();
+            drop(connection);
+            assert_eq!(call.read(&mut [0; 1]).unwrap(), 0);
+            (call.local_addr().unwrap().port(), seen_from.port())
+        };
+        for _ in 0..50 {
+            let (source, _) = call_and_close(0, RNG);
+            // The port is taken at the capture, so this call gets another one there.
+            let (_, replaced) = call_and_close(source, HASHER);
+            // That other one may be taken over by a caller who has it himself.
+            call_and_close(replaced, RNG);
+        }
+        let counters = || std::fs::read_to_string("/proc/thread-self/net/netstat");
+        let counters = inside(&namespace, counters).unwrap();
+        let mut rows = counters.lines().map(str::split_whitespace);
+        let named = rows.next().unwrap().zip(rows.next().unwrap());
+        let repeated = named
+            .filter(|&(name, _)| name == "TCPSynRetrans")
+            .map(|(_, count)| count);
+        assert_eq!(
+            repeated.collect::<Vec<_>>(),
+            ["0"],
+            "calls had to knock twice"
+        );
     });
 }
 
@@ -396,15 +438,14 @@ fn an_instance_may_bind_low_ports_and_ping_itself() {
     with_namespaces(|| {
         let (namespace, sockets) = ambassador(Egress::None, &[]);
         if !sockets.unset.is_empty() {
-            // Inside a container /proc/sys may be read-only; then this is what a user is told.
-            eprintln!("skipped: {:?}", sockets.unset);
-            return;
+            return skip("settings of a namespace", &format!("{:?}", sockets.unset));
         }
         let read = |name: &str| {
             let path = format!("/proc/sys/net/ipv4/{name}");
             inside(&namespace, || std::fs::read_to_string(path)).unwrap()
         };
         assert_eq!(read("ip_unprivileged_port_start").trim(), "0");
+        assert_eq!(read("tcp_timestamps").trim(), "2");
         assert!(read("ping_group_range").starts_with('0'));
     });
 }

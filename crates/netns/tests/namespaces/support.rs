@@ -33,7 +33,7 @@ pub(crate) fn with_namespaces<F: FnOnce()>(body: F) {
         return body();
     }
     if std::env::var_os(INSIDE).is_some() {
-        return cannot_run(name, "a user namespace here cannot make network namespaces");
+        return skip(name, "a user namespace here cannot make network namespaces");
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -60,7 +60,7 @@ pub(crate) fn with_namespaces<F: FnOnce()>(body: F) {
     };
     match command.status() {
         Ok(status) => assert!(status.success(), "{name} failed inside a user namespace"),
-        Err(error) => cannot_run(name, &format!("no user namespace: {error}")),
+        Err(error) => skip(name, &format!("no user namespace: {error}")),
     }
 }
 
@@ -101,8 +101,9 @@ fn unshare(flags: UnshareFlags) -> io::Result<()> {
     Ok(())
 }
 
-fn cannot_run(name: &str, reason: &str) {
-    eprintln!("skipped: {name}: {reason}");
+/// Says that `test` cannot run here; in CI that is a failure.
+pub(crate) fn skip(test: &str, reason: &str) {
+    eprintln!("skipped: {test}: {reason}");
     assert!(
         std::env::var("CI").as_deref() != Ok("true"),
         "in CI nothing may be skipped"
