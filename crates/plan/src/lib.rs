@@ -12,10 +12,20 @@
 //! ```
 //! It does no I/O, reads no clock and takes no chances: same input, same output.
 
+mod account;
+mod advance;
+mod backoff;
 mod check;
+mod dependency;
 mod desired;
+mod draft;
+mod goals;
+mod instance;
 mod machine;
+mod posture;
+mod readiness;
 mod report;
+mod service;
 mod step;
 
 pub use check::{Before, Violation, check};
