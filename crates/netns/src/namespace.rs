@@ -5,9 +5,9 @@
 //! the process stays outside.
 //!
 //! **The way back.** To enter a namespace a thread needs `CAP_SYS_ADMIN` over the user namespace
-//! that owns it. An ordinary user's daemon has that over the namespaces it made, inside its own user
-//! namespace, but not over the machine's network namespace, which is its home: a thread that went
-//! in could never return. Such a thread sends another, short-lived one, which ends inside. That
+//! that owns it. An ordinary user's daemon has that over the namespaces it made, inside its own
+//! user namespace, but not over the machine's network namespace, which is its home: a thread that
+//! went in could never return. Such a thread sends another, short-lived one, which ends inside. That
 //! costs some tens of microseconds instead of two; see [`Namespace::connect_sockets`].
 
 use std::cell::RefCell;
