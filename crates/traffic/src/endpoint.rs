@@ -80,6 +80,12 @@ impl Endpoint {
         self.gate.fetch_and(COUNT, Ordering::SeqCst);
     }
 
+    /// Whether it admits at this moment.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.gate.load(Ordering::SeqCst) & CLOSED == 0
+    }
+
     /// Enters, unless it is closed. The guard leaves when dropped.
     #[must_use]
     pub fn enter(self: &Arc<Self>, activity: &Arc<Activity>) -> Option<InFlight> {

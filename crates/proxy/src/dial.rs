@@ -1,0 +1,222 @@
+//! Connections to endpoints: entering one, and connecting to it from inside its own namespace.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream as StdStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::InstanceId;
+use rustix::io::Errno;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
+use traffic::Endpoint;
+
+use crate::desired::Ambassador;
+use crate::hold::{self, Entered, NotEntered};
+use crate::pool::Reuse;
+use crate::worker::{Destination, Worker};
+
+/// How many endpoints that cannot be reached a call may try beyond the first.
+pub(crate) const RETRIES_MAX: usize = 3;
+
+/// How long a connection inside one namespace may take: only a full backlog makes it slow.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two tries to connect to a port that does not listen yet: first, and at most.
+const LISTEN_PAUSE: Duration = Duration::from_millis(1);
+const LISTEN_PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// A connection to an endpoint that a call has entered.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    /// The endpoint, and the service as it was.
+    pub(crate) entered: Entered,
+    /// Connected.
+    pub(crate) stream: TcpStream,
+    /// Whether an earlier call used it.
+    pub(crate) origin: Origin,
+}
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It was made for this call.
+    New,
+    /// It was idle in the pool.
+    Pool,
+}
+
+/// Why there is no connection to an endpoint. `Display` is for the one who called.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotDialled {
+    #[error(transparent)]
+    NotEntered(#[from] NotEntered),
+    #[error("{instance} does not listen on port {port}")]
+    NotListening { instance: String, port: u16 },
+    #[error("{instance} cannot be reached on port {port}: {why}")]
+    Unreachable {
+        instance: String,
+        port: u16,
+        why: String,
+    },
+    #[error("{instance} did not accept a connection on port {port} within {} s", CONNECT_TIMEOUT.as_secs())]
+    Timeout { instance: String, port: u16 },
+    #[error("this machine has no file descriptors left for the call")]
+    Exhausted,
+}
+
+/// Why one endpoint was not reached.
+enum Failure {
+    /// It is dead or dying: the call may try another.
+    Dead(io::Error),
+    /// The answer to the caller.
+    Final(NotDialled),
+}
+
+/// Enters an endpoint that is not among `tried`, and connects to it, by a pooled connection if one
+/// may be reused. Endpoints that turn out to be dead are added to `tried`.
+pub(crate) async fn dial(
+    worker: &Worker,
+    destination: &Destination,
+    tried: &mut Vec<InstanceId>,
+    reuse: Reuse,
+) -> Result<Dialled, NotDialled> {
+    let mut retries_left = RETRIES_MAX;
+    loop {
+        let entered = hold::enter(worker, destination, tried).await?;
+        let endpoint = entered.call.endpoint();
+        if let Some(stream) = worker
+            .pool
+            .take(endpoint.instance(), destination.port, reuse)
+        {
+            return Ok(Dialled {
+                entered,
+                stream,
+                origin: Origin::Pool,
+            });
+        }
+        match connect(worker, &entered, destination).await {
+            Ok(stream) => {
+                return Ok(Dialled {
+                    entered,
+                    stream,
+                    origin: Origin::New,
+                });
+            }
+            Err(Failure::Final(why)) => return Err(why),
+            Err(Failure::Dead(error)) if retries_left == 0 => {
+                let instance = endpoint.instance().short();
+                let why = error.to_string();
+                return Err(NotDialled::Unreachable {
+                    instance,
+                    port: destination.port,
+                    why,
+                });
+            }
+            Err(Failure::Dead(error)) => {
+                tracing::debug!(instance = %endpoint.instance(), %error, "trying another endpoint");
+                tried.push(endpoint.instance().clone());
+                retries_left -= 1;
+            }
+        }
+    }
+}
+
+/// Connects to a port of an endpoint, which may be about to listen on it for the first time.
+async fn connect(
+    worker: &Worker,
+    entered: &Entered,
+    destination: &Destination,
+) -> Result<TcpStream, Failure> {
+    let (endpoint, port) = (entered.call.endpoint(), destination.port);
+    let patience = Instant::now() + entered.service.spec.activation.hold.timeout;
+    let mut pause = LISTEN_PAUSE;
+    let ambassador = worker.ambassador(endpoint.instance()).ok_or_else(|| {
+        Failure::Dead(io::Error::new(
+            io::ErrorKind::NotFound,
+            "its namespace is not attached",
+        ))
+    })?;
+    loop {
+        match connect_once(worker, &ambassador, port).await {
+            Err(Failure::Dead(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                if !endpoint.is_open() || !is_current(worker, endpoint, destination) {
+                    return Err(Failure::Dead(error));
+                }
+                if !ambassador.may_yet_listen(port) || Instant::now() >= patience {
+                    return Err(refused(&ambassador, entered, port, error));
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(LISTEN_PAUSE_MAX);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether the newest snapshot still has an endpoint.
+fn is_current(worker: &Worker, endpoint: &Arc<Endpoint>, destination: &Destination) -> bool {
+    let service = worker.service(destination);
+    service.is_some_and(|service| service.endpoints.iter().any(|e| Arc::ptr_eq(e, endpoint)))
+}
+
+/// A port that is declared, or has accepted before, refuses because the instance ends; another one
+/// because nothing listens there.
+fn refused(ambassador: &Ambassador, entered: &Entered, port: u16, error: io::Error) -> Failure {
+    let declared = entered
+        .service
+        .spec
+        .tcp_ports()
+        .any(|declared| declared == port);
+    if declared || ambassador.has_seen_listening(port) {
+        return Failure::Dead(error);
+    }
+    let instance = ambassador.instance.short();
+    Failure::Final(NotDialled::NotListening { instance, port })
+}
+
+async fn connect_once(
+    worker: &Worker,
+    ambassador: &Ambassador,
+    port: u16,
+) -> Result<TcpStream, Failure> {
+    let socket = match ambassador.namespace.connect_socket() {
+        Err(error) if is_exhausted(&error) => {
+            worker.pool.clear();
+            ambassador.namespace.connect_socket()
+        }
+        outcome => outcome,
+    };
+    let socket = socket.map_err(|error| {
+        if is_exhausted(&error) {
+            return Failure::Final(NotDialled::Exhausted);
+        }
+        Failure::Dead(io::Error::other(error))
+    })?;
+    let socket = TcpSocket::from_std_stream(StdStream::from(socket));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match timeout(CONNECT_TIMEOUT, socket.connect(address)).await {
+        Ok(Ok(stream)) => {
+            ambassador.saw_listening(port);
+            Ok(stream)
+        }
+        Ok(Err(error)) => Err(Failure::Dead(error)),
+        Err(_elapsed) => {
+            let instance = ambassador.instance.short();
+            Err(Failure::Final(NotDialled::Timeout { instance, port }))
+        }
+    }
+}
+
+/// Whether an error says that no file descriptor was left.
+fn is_exhausted(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            let errno = Errno::from_io_error(error);
+            return matches!(errno, Some(Errno::MFILE | Errno::NFILE));
+        }
+        cause = error.source();
+    }
+    false
+}

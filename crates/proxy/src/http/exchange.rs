@@ -1,0 +1,326 @@
+//! One call: sent to an endpoint, and to another if that one dies before it answers.
+//!
+//! A call may be repeated when its method is idempotent and its body, if it has one, is still in
+//! our hands whole; then an endpoint that dies without a byte of an answer is not the caller's
+//! concern. Any other call is repeated only while nothing of it was sent, that is, when no
+//! connection could be made.
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::sync::Arc;
+
+use http1::body::{Decoder, State};
+use http1::request::{RequestEdits, RequestHead, Scheme};
+use http1::{Answer, Authority, Persistence, Reject};
+use model::InstanceId;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::WriteHalf;
+use tracing::debug;
+
+use super::Route;
+use super::download::{Answered, Broken, Download};
+use super::inbox::Inbox;
+use super::refusal::Refusal;
+use super::upload::{Progress, Trouble, upload};
+use crate::connection::{Caller, gone};
+use crate::dial::{self, Dialled, NotDialled, Origin, dial};
+use crate::ingress::Hosts;
+use crate::pool::Reuse;
+use crate::worker::{Destination, Worker};
+
+/// What becomes of the caller's connection after a call.
+pub(super) enum Next {
+    /// Another call.
+    Call,
+    /// It is closed.
+    Close,
+    /// It is closed once the caller has seen our answer, since it may still be sending.
+    Linger,
+    /// It is reset, since the answer cannot be completed.
+    Abort,
+    /// It speaks another protocol with this endpoint from here on.
+    Relay(Box<Dialled>),
+}
+
+/// One call.
+pub(super) struct Exchange<'a, 'w> {
+    worker: &'w Worker,
+    caller: Caller,
+    head: &'a RequestHead,
+    inbox: &'a mut Inbox<'w>,
+    /// As far as the body has been seen.
+    body: Decoder,
+    /// How much of the body stands at the front of the inbox.
+    ahead: usize,
+}
+
+/// How one try to have a call answered ended.
+enum Tried {
+    Answered(Answered),
+    Broken(Broken),
+    /// The caller's body is malformed, and the caller has seen nothing of an answer.
+    Rejected(Reject),
+}
+
+impl<'a, 'w> Exchange<'a, 'w> {
+    pub(super) fn new(
+        worker: &'w Worker,
+        caller: Caller,
+        head: &'a RequestHead,
+        inbox: &'a mut Inbox<'w>,
+    ) -> Self {
+        let body = Decoder::new(head.framing(), &worker.limits);
+        Self {
+            worker,
+            caller,
+            head,
+            inbox,
+            body,
+            ahead: 0,
+        }
+    }
+
+    /// Has the call answered, by an endpoint or by us.
+    pub(super) async fn run(
+        mut self,
+        client: &mut TcpStream,
+        route: &Route,
+        dialled: Option<Result<Dialled, NotDialled>>,
+    ) -> Next {
+        match self.body.advance(self.inbox.bytes()) {
+            Ok(advanced) => self.ahead = advanced.consumed,
+            Err(reject) => return self.refuse_body(client, reject).await,
+        }
+        let found;
+        let destination = match route {
+            Route::To(destination) => destination,
+            Route::ByHost(hosts) => match self.find(*hosts) {
+                Ok(destination) => {
+                    found = destination;
+                    &found
+                }
+                Err(words) => return self.refuse(client, &Refusal::new(404, words)).await,
+            },
+        };
+        self.until_answered(client, destination, dialled).await
+    }
+
+    fn find(&self, hosts: Hosts) -> Result<Destination, String> {
+        let host = self
+            .head
+            .authority()
+            .map_or("", |authority| authority.host());
+        hosts.find(&self.worker.snapshots.borrow(), host)
+    }
+
+    async fn until_answered(
+        &mut self,
+        client: &mut TcpStream,
+        destination: &Destination,
+        mut prepared: Option<Result<Dialled, NotDialled>>,
+    ) -> Next {
+        let repeatable = self.head.method().is_idempotent() && self.body.state() == State::Done;
+        let mut reuse = if repeatable {
+            Reuse::Any
+        } else {
+            Reuse::Recent
+        };
+        let mut tried: Vec<InstanceId> = Vec::new();
+        let mut retries_left = dial::RETRIES_MAX;
+        loop {
+            let dialled = match prepared.take() {
+                Some(dialled) => dialled,
+                None => tokio::select! {
+                    biased;
+                    dialled = dial(self.worker, destination, &mut tried, reuse) => dialled,
+                    () = gone(client) => return Next::Close,
+                },
+            };
+            let mut dialled = match dialled {
+                Ok(dialled) => dialled,
+                Err(why) => return self.refuse(client, &Refusal::from(&why)).await,
+            };
+            let activity = Arc::clone(&dialled.entered.service.activity);
+            activity.touch(self.worker.now());
+            let outcome = self.attempt(client, &mut dialled, destination).await;
+            activity.touch(self.worker.now());
+            match outcome {
+                Tried::Answered(answered) => {
+                    return self.after(dialled, destination.port, answered);
+                }
+                Tried::Broken(Broken::Unanswered(error)) if repeatable && retries_left > 0 => {
+                    let instance = dialled.entered.call.endpoint().instance();
+                    debug!(%instance, %error, "no answer; the call is repeated");
+                    reuse = Reuse::Never;
+                    if dialled.origin == Origin::New {
+                        tried.push(instance.clone());
+                        retries_left -= 1;
+                    }
+                }
+                Tried::Broken(broken) => return self.broken(client, &dialled, broken).await,
+                Tried::Rejected(reject) => return self.refuse_body(client, reject).await,
+            }
+        }
+    }
+
+    /// Sends the call to an endpoint and relays its answer, both at the same time.
+    async fn attempt(
+        &mut self,
+        client: &mut TcpStream,
+        dialled: &mut Dialled,
+        destination: &Destination,
+    ) -> Tried {
+        let (from_endpoint, mut to_endpoint) = dialled.stream.split();
+        let (mut from_caller, to_caller) = client.split();
+        if let Err(error) = self.send(&mut to_endpoint, destination).await {
+            return Tried::Broken(Broken::Unanswered(error));
+        }
+        let progress = Cell::new(Progress::Whole);
+        if self.body.state() == State::More {
+            progress.set(Progress::Partly);
+            self.inbox.consume(std::mem::take(&mut self.ahead));
+        }
+        let begun = Cell::new(false);
+        let mut download = pin!(
+            Download {
+                worker: self.worker,
+                head: self.head,
+                progress: &progress,
+                begun: &begun,
+                endpoint: from_endpoint,
+                caller: to_caller,
+            }
+            .run()
+        );
+        let (body, inbox) = (&mut self.body, &mut *self.inbox);
+        let upload = upload(
+            self.worker,
+            &mut from_caller,
+            &mut to_endpoint,
+            body,
+            inbox,
+            &progress,
+        );
+        let downloaded = tokio::select! {
+            biased;
+            downloaded = &mut download => downloaded,
+            trouble = upload => match trouble {
+                Trouble::EndpointDeaf => download.await,
+                Trouble::CallerGone => Err(Broken::CallerGone),
+                Trouble::Rejected(_) if begun.get() => Err(Broken::Midway),
+                Trouble::Rejected(reject) => return Tried::Rejected(reject),
+            },
+        };
+        match downloaded {
+            Ok(Answered::Whole { caller, .. }) if progress.get() == Progress::Partly => {
+                Tried::Answered(Answered::Whole {
+                    caller,
+                    endpoint: Persistence::Close,
+                })
+            }
+            Ok(answered) => Tried::Answered(answered),
+            Err(broken) => Tried::Broken(broken),
+        }
+    }
+
+    /// Sends the head, and what has already arrived of the body, in one write.
+    async fn send(
+        &self,
+        endpoint: &mut WriteHalf<'_>,
+        destination: &Destination,
+    ) -> std::io::Result<()> {
+        let service = destination.service.as_str();
+        let edits = RequestEdits {
+            client: self.caller.address,
+            scheme: Scheme::Http,
+            trust: self.caller.trust,
+            host_if_absent: Authority::parse(service).expect("a service's name is a host"),
+            trace: self.worker.random.trace_seed(),
+        };
+        let mut out = self.worker.buffers.take();
+        self.head.write_to(out.vec(), &edits);
+        out.vec()
+            .extend_from_slice(&self.inbox.bytes()[..self.ahead]);
+        endpoint.write_all(out.bytes()).await
+    }
+
+    /// Keeps what can be kept.
+    fn after(&mut self, dialled: Dialled, port: u16, answered: Answered) -> Next {
+        self.inbox.consume(std::mem::take(&mut self.ahead));
+        match answered {
+            Answered::Switched => Next::Relay(Box::new(dialled)),
+            Answered::Whole { caller, endpoint } => {
+                if endpoint == Persistence::Persist {
+                    let Dialled {
+                        entered, stream, ..
+                    } = dialled;
+                    self.worker.pool.put(entered.call.endpoint(), port, stream);
+                }
+                match caller {
+                    Persistence::Persist => Next::Call,
+                    Persistence::Close if self.has_unread() => Next::Linger,
+                    Persistence::Close => Next::Close,
+                }
+            }
+        }
+    }
+
+    fn has_unread(&self) -> bool {
+        self.body.state() == State::More || !self.inbox.bytes().is_empty()
+    }
+
+    async fn broken(&mut self, client: &mut TcpStream, dialled: &Dialled, broken: Broken) -> Next {
+        let instance = dialled.entered.call.endpoint().instance();
+        let words = match broken {
+            Broken::Midway => return Next::Abort,
+            Broken::CallerGone => return Next::Close,
+            Broken::Unanswered(error) => {
+                format!(
+                    "{} ended the connection without an answer: {error}",
+                    instance.short()
+                )
+            }
+            Broken::Interrupted(error) => {
+                format!(
+                    "{} ended the connection within its answer: {error}",
+                    instance.short()
+                )
+            }
+            Broken::Malformed(reject) => {
+                format!("{} gave no valid answer: {reject}", instance.short())
+            }
+        };
+        debug!(%instance, %words, "a call failed");
+        self.refuse(client, &Refusal::new(502, words)).await
+    }
+
+    /// Answers in the endpoint's place.
+    async fn refuse(&mut self, client: &mut TcpStream, refusal: &Refusal) -> Next {
+        self.inbox.consume(std::mem::take(&mut self.ahead));
+        let ends = self.body.state() == State::More || self.worker.draining.is_cancelled();
+        let persistence = if ends {
+            Persistence::Close
+        } else {
+            self.head.persistence()
+        };
+        let answer = refusal.to_bytes(self.head, persistence);
+        match client.write_all(&answer).await {
+            Ok(()) if persistence == Persistence::Persist => Next::Call,
+            Ok(()) => Next::Linger,
+            Err(error) => {
+                debug!(%error, "the caller went away before it was answered");
+                Next::Close
+            }
+        }
+    }
+
+    /// Nobody knows where the next request would begin.
+    async fn refuse_body(&mut self, client: &mut TcpStream, reject: Reject) -> Next {
+        debug!(%reject, "a request's body was refused");
+        match client.write_all(&Answer::refusing(reject)).await {
+            Ok(()) => Next::Linger,
+            Err(_) => Next::Close,
+        }
+    }
+}
