@@ -14,10 +14,12 @@ enum Rule {
     Natural,
     /// The later counts.
     Replace,
-    /// Both are mappings or lists of `NAME=value`; by name.
+    /// Both are mappings or lists of `NAME=value`; by name, and a later `null` counts.
     Assignments,
-    /// Both are mappings or lists of names; by name.
-    Names,
+    /// Both are mappings or lists of services; by name.
+    Dependencies,
+    /// Both are mappings or lists of networks; by name.
+    Networks,
     /// A single text is a list of one.
     Texts,
 }
@@ -28,7 +30,8 @@ fn rule(inside: Option<&str>, key: &str) -> Rule {
         (None, "command" | "entrypoint") | (Some("healthcheck"), "test") => Rule::Replace,
         (None, "environment" | "labels" | "annotations" | "sysctls")
         | (Some("deploy"), "labels") => Rule::Assignments,
-        (None, "depends_on" | "networks") => Rule::Names,
+        (None, "depends_on") => Rule::Dependencies,
+        (None, "networks") => Rule::Networks,
         (None, "env_file" | "tmpfs" | "dns" | "dns_opt" | "dns_search" | "label_file") => {
             Rule::Texts
         }
@@ -69,8 +72,14 @@ impl Merge<'_> {
                 }
                 Rule::Natural => merge.natural(base, over),
                 Rule::Replace => over,
-                Rule::Assignments => merge.natural(assignments(base), assignments(over)),
-                Rule::Names => merge.natural(names(base), names(over)),
+                Rule::Assignments => {
+                    let (base, over) = (by_key(base, assignment), by_key(over, assignment));
+                    merge.mappings(base, over, &mut |_, _, _, over| over)
+                }
+                Rule::Dependencies => {
+                    merge.natural(by_key(base, dependency), by_key(over, dependency))
+                }
+                Rule::Networks => merge.natural(by_key(base, network), by_key(over, network)),
                 Rule::Texts => merge.natural(texts(base), texts(over)),
             },
         )
@@ -183,11 +192,6 @@ fn by_key(node: Node, entry: impl Fn(&Node) -> Entry) -> Node {
     }
 }
 
-/// `["A=1", "B"]` as `{A: "1", B: null}`.
-fn assignments(node: Node) -> Node {
-    by_key(node, assignment)
-}
-
 /// `"A=1"` as the entry `A: "1"`, `"B"` as `B: null`.
 pub(crate) fn assignment(item: &Node) -> Entry {
     match item.scalar() {
@@ -199,12 +203,27 @@ pub(crate) fn assignment(item: &Node) -> Entry {
     }
 }
 
-/// `[a, b]` as `{a: null, b: null}`.
-fn names(node: Node) -> Node {
-    by_key(node, |item| match item.scalar() {
-        Some(name) => keyed(item, &name, Node::null(item.span)),
+/// A service in a list of dependencies, with what a list says of it.
+fn dependency(item: &Node) -> Entry {
+    let condition = keyed(item, "condition", Node::text(item.span, "service_started"));
+    let value = Node {
+        span: item.span,
+        value: Value::Mapping(vec![condition]),
+    };
+    named(item, value)
+}
+
+/// A network in a list of networks.
+fn network(item: &Node) -> Entry {
+    named(item, Node::null(item.span))
+}
+
+/// An item under its own name; one that is no name stays, to be reported later.
+fn named(item: &Node, value: Node) -> Entry {
+    match item.scalar() {
+        Some(name) => keyed(item, &name, value),
         None => keyed(item, "", item.clone()),
-    })
+    }
 }
 
 fn keyed(item: &Node, name: &str, value: Node) -> Entry {

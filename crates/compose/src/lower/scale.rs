@@ -53,27 +53,63 @@ impl Lower<'_> {
 
     pub(super) fn limits(&mut self, fields: &read::Fields<'_>, spec: &mut ServiceSpec) {
         let deploy = fields.get("deploy").and_then(|node| self.deploy(node));
-        let own = [
-            ("mem_limit", "memory"),
-            ("cpus", "cpus"),
-            ("pids_limit", "pids"),
-        ];
-        for (key, deploy_key) in own {
-            let node = fields.get(key);
-            let deploy_node = deploy.as_ref().and_then(|limits| limits.get(deploy_key));
-            let before = spec.limits;
-            for node in [node, deploy_node].into_iter().flatten() {
-                self.limit(node, deploy_key, &mut spec.limits);
-            }
-            if let (Some(node), Some(deploy_node)) = (node, deploy_node) {
-                let mut alone = before;
-                self.limit(node, deploy_key, &mut alone);
-                if alone != spec.limits {
-                    let keys = format!("`{key}` and `deploy.resources.limits.{deploy_key}`");
-                    self.distinct(node, deploy_node, &keys);
-                }
+        let deployed = |key| deploy.as_ref().and_then(|limits| limits.get(key));
+        spec.limits = Limits {
+            memory_max: self.limit(
+                [fields.get("mem_limit"), deployed("memory")],
+                "`mem_limit` and `deploy.resources.limits.memory`",
+                |lower, node| {
+                    lower
+                        .bytes(node, "a limit of memory")
+                        .filter(|bytes| *bytes != 0)
+                },
+            ),
+            cpu_milli_max: self.limit(
+                [fields.get("cpus"), deployed("cpus")],
+                "`cpus` and `deploy.resources.limits.cpus`",
+                Self::processors,
+            ),
+            pids_max: self.limit(
+                [fields.get("pids_limit"), deployed("pids")],
+                "`pids_limit` and `deploy.resources.limits.pids`",
+                Self::pids,
+            ),
+        };
+    }
+
+    /// A limit that may be written in two places. As in Docker, 0 is no limit.
+    fn limit<T: PartialEq>(
+        &mut self,
+        nodes: [Option<&Node>; 2],
+        keys: &str,
+        read: impl Fn(&mut Self, &Node) -> Option<T>,
+    ) -> Option<T> {
+        let [own, deployed] = nodes.map(|node| node.and_then(|node| read(self, node)));
+        if let [Some(node), Some(deployed_node)] = nodes
+            && own != deployed
+        {
+            self.distinct(node, deployed_node, keys);
+        }
+        own.or(deployed)
+    }
+
+    fn processors(&mut self, node: &Node) -> Option<u32> {
+        match units::processors(&self.quantity(node, "`cpus`")?) {
+            Ok(milli) => Some(milli).filter(|milli| *milli != 0),
+            Err(error) => {
+                self.invalid(node, "`cpus`", error);
+                None
             }
         }
+    }
+
+    fn pids(&mut self, node: &Node) -> Option<u32> {
+        let unlimited = node
+            .scalar()
+            .is_some_and(|text| text == "-1" || text == "0");
+        (!unlimited)
+            .then(|| self.number(node, "a limit of pids"))
+            .flatten()
     }
 
     /// The limits below `deploy`, the rest of it checked.
@@ -89,31 +125,6 @@ impl Lower<'_> {
         }
         let resources = self.fields(fields.get("resources")?, &keys::RESOURCES)?;
         self.fields(resources.get("limits")?, &keys::LIMITS)
-    }
-
-    fn limit(&mut self, node: &Node, key: &str, limits: &mut Limits) {
-        // As in Docker, 0 and (for pids) -1 mean no limit.
-        match key {
-            "memory" => {
-                limits.memory_max = self.bytes(node, "a limit of memory").filter(|b| *b != 0);
-            }
-            "cpus" => {
-                let text = self.quantity(node, "`cpus`").unwrap_or_default();
-                match units::processors(&text) {
-                    Ok(milli) => limits.cpu_milli_max = Some(milli).filter(|milli| *milli != 0),
-                    Err(error) => self.invalid(node, "`cpus`", error),
-                }
-            }
-            _ => {
-                let unlimited = node
-                    .scalar()
-                    .is_some_and(|text| text == "-1" || text == "0");
-                limits.pids_max = match unlimited {
-                    true => None,
-                    false => self.number(node, "a limit of pids"),
-                };
-            }
-        }
     }
 
     fn distinct(&mut self, node: &Node, other: &Node, keys: &str) {

@@ -134,8 +134,12 @@ impl Lower<'_> {
                     ),
                 ],
             )?,
-            // A list that was merged with a mapping has its items here.
-            None => Condition::Started,
+            None => {
+                let finding = Finding::error(entry.key.span, "a dependency needs a `condition`")
+                    .help("without one, write a list: `depends_on: [NAME]`");
+                self.findings.push(finding);
+                return None;
+            }
         };
         let required = match fields.get("required") {
             Some(node) => self.flag(node, "`required`")?,
