@@ -12,15 +12,15 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
-use tracing::{Instrument, debug, debug_span};
+use tracing::{Instrument, debug, debug_span, error};
 use traffic::Snapshot;
 
 use crate::answer::failure;
 use crate::forward::{read_framed, write_framed};
 use crate::{Answer, Over, Resolvers, answer};
 
-/// Messages waiting to be handled.
-const COMMANDS_MAX: usize = 64;
+/// Commands that may wait: to carry one out is to start or stop a task.
+const COMMANDS_MAX: usize = 4096;
 /// Questions that one instance has under way at other resolvers; more are dropped, and asked again
 /// by the resolver that asked.
 const FORWARDS_MAX: usize = 64;
@@ -65,17 +65,20 @@ impl NameServer {
     }
 
     /// Serves an instance by this transport from now on.
-    pub async fn serve(&self, instance: InstanceId, transport: Transport) {
-        // The server is gone only when the daemon ends.
-        self.commands
-            .send(Command::Serve(instance, transport))
-            .await
-            .ok();
+    pub fn serve(&self, instance: InstanceId, transport: Transport) {
+        self.command(Command::Serve(instance, transport));
     }
 
     /// Stops serving an instance.
-    pub async fn detach(&self, instance: InstanceId) {
-        self.commands.send(Command::Detach(instance)).await.ok();
+    pub fn detach(&self, instance: &InstanceId) {
+        self.command(Command::Detach(instance.clone()));
+    }
+
+    /// Nobody waits for the name server. It is gone only when the daemon ends.
+    fn command(&self, command: Command) {
+        if let Err(lost) = self.commands.try_send(command) {
+            error!(%lost, "the name server does not keep up");
+        }
     }
 }
 
