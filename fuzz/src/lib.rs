@@ -1,4 +1,5 @@
 //! The bodies of the fuzz targets, as plain functions: a panic is a finding.
 
+pub mod compose_file;
 pub mod http_head;
 pub mod smoke;

@@ -554,3 +554,6 @@ fn integer(text: &str) -> Option<i128> {
     }
     Some(sign * i128::from_str_radix(digits, radix).ok()?)
 }
+
+#[cfg(test)]
+mod tests;
