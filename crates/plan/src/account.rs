@@ -85,7 +85,7 @@ impl Service {
                     || (instance.starts.next() > draft.now
                         && instance.fall().is_some_and(|down| !down.was_ready)))
         };
-        let mut current = self.instances.iter().filter(|i| self.is_current(i));
+        let current = self.instances.iter().filter(|i| self.is_current(i));
         let last = current.clone().next_back()?;
         if !current.clone().all(in_vain) {
             return None;
@@ -215,7 +215,7 @@ impl Service {
         match self.posture {
             Posture::Asleep { since } => reasons.push(Reason::Asleep {
                 lasting: draft.now.since(since),
-                rest: self.desired.spec.activation.rest,
+                rest: self.rest(),
             }),
             Posture::Resting { .. } => {}
             Posture::Awake { .. } if self.desired.mode == ActivationMode::Always => {}
@@ -225,6 +225,7 @@ impl Service {
                     connections: demand.connections,
                 });
             }
+            Posture::Awake { .. } if demand.held > 0 => {}
             Posture::Awake { quiet_since } => reasons.push(Reason::RestsIn {
                 after: draft.until(quiet_since + self.idle()),
             }),
@@ -282,6 +283,14 @@ impl Service {
 
     fn reason_of_fall(&self, instance: &Instance, draft: &Draft) -> Option<InstanceReason> {
         let cause = instance.fall()?.cause.clone();
+        if self
+            .refusal
+            .as_ref()
+            .is_some_and(|r| r.number == instance.number)
+        {
+            // Said of the service already.
+            return None;
+        }
         let restart = self.desired.spec.restart;
         let after = draft.until(instance.starts.next());
         Some(match self.desired.mode {

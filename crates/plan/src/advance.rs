@@ -123,10 +123,13 @@ impl Instance {
     fn set_gate(&mut self, serves: bool, terms: &Terms, draft: &mut Draft) {
         let open = serves && self.is_ready();
         match (self.gate, open) {
-            (_, true) => self.gate = Gate::Open,
+            (_, true) => {
+                self.gate = Gate::Open;
+                self.hitch = None;
+            }
             (Gate::Open, false) => {
                 self.gate = Gate::Closed(draft.number);
-                if !serves {
+                if !serves && matches!(self.life, Life::Running(_)) {
                     let fact = model::Fact::InstanceDraining;
                     draft
                         .events

@@ -44,15 +44,19 @@ impl Service {
 
     fn goals_asleep(&mut self) -> Vec<Goal> {
         self.drop_unstarted();
-        let rest = match self.desired.spec.activation.rest {
-            Rest::Frozen if !self.cannot_freeze => Rest::Frozen,
-            Rest::Frozen | Rest::Stopped => Rest::Stopped,
-        };
         let mut goals = vec![Goal::Remove; self.instances.len()];
         for at in self.best() {
-            goals[at] = Goal::Rest(rest);
+            goals[at] = Goal::Rest(self.rest());
         }
         goals
+    }
+
+    /// How its instances sleep.
+    pub(crate) fn rest(&self) -> Rest {
+        match self.desired.spec.activation.rest {
+            Rest::Frozen if !self.cannot_freeze => Rest::Frozen,
+            Rest::Frozen | Rest::Stopped => Rest::Stopped,
+        }
     }
 
     fn goals_awake(&mut self, setting: Setting, draft: &mut Draft) -> Vec<Goal> {

@@ -375,7 +375,11 @@ impl Instance {
         }
     }
 
+    /// Remembers to wait before the step is tried again. (A signal is followed by a kill anyway.)
     fn fail_step(&mut self, kind: Kind, why: &Arc<str>, now: Moment) {
+        if kind == Kind::Signal {
+            return;
+        }
         let same = self.hitch.take().filter(|hitch| hitch.kind == kind);
         let mut backoff = same.map(|hitch| hitch.backoff).unwrap_or_default();
         backoff.fail(STEP_WAIT_MAX, now);

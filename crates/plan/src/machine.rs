@@ -32,6 +32,8 @@ pub struct Machine {
     tickets: Tickets,
     passes: u64,
     observing: Observing,
+    /// The newest ticket when a service was last forgotten.
+    forgotten: Ticket,
     /// What happened since the last pass.
     events: Vec<Happened>,
 }
@@ -62,6 +64,7 @@ impl Machine {
                 wanted: true,
                 ..Observing::default()
             },
+            forgotten: Ticket::default(),
             events: Vec::new(),
         };
         machine.set_desired(desired, now);
@@ -177,10 +180,16 @@ impl Machine {
             by_service.entry(service).or_default().push(sighting);
         }
         for name in by_service.keys() {
-            if !self.services.contains_key(name) {
-                let unknown = Service::unknown(name, now);
-                self.services.insert(name.clone(), unknown);
+            if self.services.contains_key(name) {
+                continue;
             }
+            if self.forgotten >= ticket {
+                // Seen before it was removed, perhaps.
+                self.observing.wanted = true;
+                continue;
+            }
+            let unknown = Service::unknown(name, now);
+            self.services.insert(name.clone(), unknown);
         }
         let names: Vec<ServiceName> = self.services.keys().cloned().collect();
         for name in names {
@@ -344,8 +353,12 @@ impl Machine {
             );
             accounts.push(account);
         }
+        let known = self.services.len();
         self.services
             .retain(|_, service| !service.leaving || !service.instances.is_empty());
+        if self.services.len() < known {
+            self.forgotten = draft.tickets.newest();
+        }
         self.restart_dependants(&replaced, draft);
         accounts
     }
