@@ -26,11 +26,11 @@ pub use operation::{
 };
 pub use request::{
     ActivationWish, Change, ChangeKind, Done, DownRequest, Progress, ScaleRequest, ServicesRequest,
-    StopRequest, UpRequest, VolumesWish,
+    UpRequest, VolumesWish,
 };
 pub use status::{
-    AppState, AppStatus, AppSummary, Apps, Exit, Explanation, Info, InstanceState, InstanceStatus,
-    Listening, ServiceState, ServiceStatus, Stage,
+    AppStatus, AppSummary, Apps, Exit, Explanation, Info, InstanceStatus, Listening, ServiceStatus,
+    Stage,
 };
 pub use time::{InvalidTime, Time};
 

@@ -8,7 +8,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::{
     AppStatus, Apps, Done, DownRequest, Event, ExecRequest, Explanation, Info, LogLine, Progress,
-    ScaleRequest, ServicesRequest, StopRequest, UpRequest,
+    ScaleRequest, ServicesRequest, UpRequest,
 };
 
 /// Something that the API does.
@@ -183,7 +183,7 @@ pub const DOWN: Operation = Operation::post(
 pub const STOP: Operation = Operation::post(
     "stop",
     "/v1/apps/{app}/stop",
-    shape::<StopRequest>(),
+    shape::<ServicesRequest>(),
     "Stops services and keeps them.",
 );
 /// Starts stopped services.

@@ -64,19 +64,6 @@ pub struct ServicesRequest {
     pub services: BTreeSet<String>,
 }
 
-/// Stops services of an app; they stay, and `start` starts them again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StopRequest {
-    /// The services; all when empty.
-    #[serde(default)]
-    pub services: BTreeSet<String>,
-    /// How long, in milliseconds, their programs may take to end before they are killed; each
-    /// service's own grace period when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grace_ms: Option<u64>,
-}
-
 /// Says how many instances services are to have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,7 +1,5 @@
 //! How things are.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -34,31 +32,12 @@ pub struct Apps {
 pub struct AppSummary {
     /// Its name.
     pub name: String,
-    /// Whether it runs.
-    pub state: AppState,
+    /// In a word: `up`, `stopped`.
+    pub state: String,
     /// How many services it has.
     pub services: u32,
     /// How many of them have a ready instance.
     pub ready: u32,
-}
-
-/// Whether an app runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AppState {
-    /// It is up; its services may sleep.
-    Up,
-    /// It is stopped and kept.
-    Stopped,
-}
-
-impl fmt::Display for AppState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Up => "up",
-            Self::Stopped => "stopped",
-        })
-    }
 }
 
 /// An app, whole.
@@ -77,8 +56,9 @@ pub struct AppStatus {
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
-    /// What it does, in one word.
-    pub state: ServiceState,
+    /// What it does, in a word or two: `running`, `asleep`. A later release may have more words;
+    /// a program judges by `stage`.
+    pub state: String,
     /// How far it is on its way to what it should be.
     pub stage: Stage,
     /// Why, in words, the most telling first.
@@ -107,58 +87,10 @@ pub struct ServiceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Its address inside the app.
-    pub address: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// The networks that it is on.
     pub networks: Vec<String>,
-}
-
-/// What a service does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ServiceState {
-    /// As many instances as wished are ready.
-    Running,
-    /// Too few are ready, and that is about to change.
-    Starting,
-    /// Its instances run and none is ready any more.
-    Unready,
-    /// Instances of before are being replaced.
-    Replacing,
-    /// It waits for a service that it depends on.
-    Waiting,
-    /// It ended, and is started again in a while.
-    BackingOff,
-    /// It is falling asleep.
-    Resting,
-    /// It sleeps until it is called.
-    Asleep,
-    /// Its instances are asked to end.
-    Stopping,
-    /// It is not to run, and does not.
-    Stopped,
-    /// It ended with success, and is not to run again.
-    Completed,
-    /// It should run, does not, and is not started again by itself.
-    Failed,
-}
-
-impl fmt::Display for ServiceState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Running => "running",
-            Self::Starting => "starting",
-            Self::Unready => "unready",
-            Self::Replacing => "replacing",
-            Self::Waiting => "waiting",
-            Self::BackingOff => "backing off",
-            Self::Resting => "resting",
-            Self::Asleep => "asleep",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-        })
-    }
 }
 
 /// How far something is on its way to what it should be.
@@ -180,67 +112,17 @@ pub struct InstanceStatus {
     pub number: u32,
     /// The revision that it is a copy of.
     pub revision: u32,
-    /// What it does, in one word.
-    pub state: InstanceState,
-    /// How long, in milliseconds, it has been doing that.
+    /// What it does, in a word: `ready`, `frozen`.
+    pub state: String,
+    /// How long ago, in milliseconds, its program was last started, if this daemon saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since_ms: Option<u64>,
-    /// How its program last ended, if it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit: Option<Exit>,
+    pub age_ms: Option<u64>,
     /// How often its program was started again.
     pub restarts: u32,
     /// Calls and connections inside it.
     pub in_flight: u32,
-}
-
-/// What an instance does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InstanceState {
-    /// It was not started yet.
-    New,
-    /// Its start was asked for.
-    Starting,
-    /// Its program runs, and it is not known to be ready.
-    Probing,
-    /// It admits calls.
-    Ready,
-    /// Its healthcheck fails.
-    Unready,
-    /// It admits no new calls.
-    Draining,
-    /// It is being frozen.
-    Freezing,
-    /// It is frozen.
-    Frozen,
-    /// It is being thawed.
-    Thawing,
-    /// It was asked to end.
-    Stopping,
-    /// Its program does not run.
-    Ended,
-    /// It is being removed.
-    Removing,
-}
-
-impl fmt::Display for InstanceState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::New => "new",
-            Self::Starting => "starting",
-            Self::Probing => "probing",
-            Self::Ready => "ready",
-            Self::Unready => "unready",
-            Self::Draining => "draining",
-            Self::Freezing => "freezing",
-            Self::Frozen => "frozen",
-            Self::Thawing => "thawing",
-            Self::Stopping => "stopping",
-            Self::Ended => "ended",
-            Self::Removing => "removing",
-        })
-    }
+    /// Calls that entered it since it was last started.
+    pub calls: u64,
 }
 
 /// How a program ended.
