@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -203,9 +204,21 @@ impl Session<'_> {
     }
 }
 
+/// The next answer, or that a datagram was refused. No buffer is held while there is none.
 async fn receive_answer(worker: &Worker, endpoint: &UdpSocket) -> io::Result<Buffer> {
     loop {
-        endpoint.readable().await?;
+        let ready = endpoint
+            .ready(Interest::READABLE.add(Interest::ERROR))
+            .await?;
+        if ready.is_error() {
+            let error = endpoint.take_error()?;
+            // Makes the runtime forget the error that was taken.
+            let forget = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = endpoint.try_io(Interest::ERROR, forget);
+            if let Some(error) = error {
+                return Err(error);
+            }
+        }
         let mut buffer = worker.buffers.take();
         buffer.vec().reserve(DATAGRAM_BYTES_MAX);
         match endpoint.try_recv_buf(buffer.vec()) {

@@ -1,0 +1,16 @@
+//! The path of a call through real sockets in real network namespaces; see [`bed`].
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may panic; its helpers are not seen as tests"
+)]
+
+mod bed;
+mod drain;
+mod hold;
+mod http;
+mod ingress;
+mod server;
+mod tcp;
+mod udp;
+mod wire;
