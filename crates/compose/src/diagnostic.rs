@@ -134,23 +134,32 @@ impl Finding {
 pub(crate) struct Findings {
     pub(crate) sources: Sources,
     list: Vec<Finding>,
+    errors: usize,
 }
 
 /// The most places that one warning shows; a thousand services that share a key are one warning.
 const PLACES_MAX: usize = 3;
+/// The most findings that are kept, but for a first error; a hostile file has one in every byte.
+const FINDINGS_MAX: usize = 50_000;
 
 impl Findings {
     pub(crate) fn push(&mut self, finding: Finding) {
-        self.list.push(finding);
+        let is_first_error = finding.severity == Severity::Error && self.errors == 0;
+        if self.list.len() < FINDINGS_MAX || is_first_error {
+            self.errors += usize::from(finding.severity == Severity::Error);
+            self.list.push(finding);
+        }
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.list.iter().any(|f| f.severity == Severity::Error)
+        self.errors > 0
     }
 
     /// The diagnostics, in the order of the files; warnings that say the same are one.
     pub(crate) fn finish(self) -> Diagnostics {
-        let Self { sources, mut list } = self;
+        let Self {
+            sources, mut list, ..
+        } = self;
         list.sort_by_key(|finding| finding.labels.first().map(|(span, _)| *span));
         list.dedup();
         let diagnostics = gather(list).into_iter().map(|(mut finding, further)| {

@@ -223,7 +223,8 @@ impl<'a> Interpolation<'a> {
                 }
                 if self.bytes > BYTES_MAX {
                     let message = format!("the variables make more than {BYTES_MAX} bytes of text");
-                    findings.push(Finding::error(node.span, message));
+                    let finding = Finding::error(node.span, message);
+                    findings.push(finding.help("a long variable is used too often"));
                     node.value = Value::Broken;
                 }
             }

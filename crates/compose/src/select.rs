@@ -42,6 +42,16 @@ pub(crate) fn select(
         .partition(|(name, _)| wanted.contains(name));
     *services = kept;
     inactive.extend(further);
+    if services.is_empty()
+        && let Some(first) = inactive.values().next()
+        && *selection == Selection::All
+    {
+        let profiles: BTreeSet<&String> = inactive.values().flat_map(|s| &s.profiles).collect();
+        let profiles: Vec<&str> = profiles.into_iter().map(String::as_str).collect();
+        let finding = Finding::warning(first.span, "no service is in an active profile")
+            .help(format!("the profiles are {}", profiles.join(", ")));
+        findings.push(finding);
+    }
     inactive
 }
 

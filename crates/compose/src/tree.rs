@@ -63,16 +63,10 @@ impl Node {
 
     /// The entries of a mapping; none of anything else.
     pub(crate) fn entries(&self) -> &[Entry] {
-        match &self.value {
-            Value::Mapping(entries) => entries,
-            Value::Null
-            | Value::Flag(_)
-            | Value::Integer(_)
-            | Value::Float(_)
-            | Value::Text(_)
-            | Value::List(_)
-            | Value::Broken => &[],
+        if let Value::Mapping(entries) = &self.value {
+            return entries;
         }
+        &[]
     }
 
     /// What it is, in words.

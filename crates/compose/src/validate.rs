@@ -53,6 +53,7 @@ fn dependencies(
                     format!("service {name} depends on {dependency}, which is not defined"),
                     dependency.as_str(),
                     known.iter().map(ServiceName::as_str),
+                    || format!("define {dependency} under `services:`, or remove it here"),
                 )),
                 None => {
                     let message = format!("service {name} would wait for {dependency}");
@@ -81,17 +82,17 @@ fn asleep(
     .help("activate the profile, or say `required: false`")
 }
 
+/// A name that nothing has: perhaps another was meant, else `help` says what to do.
 fn undefined<'a>(
     span: Span,
     message: String,
     name: &str,
     known: impl Iterator<Item = &'a str>,
+    help: impl FnOnce() -> String,
 ) -> Finding {
-    let finding = Finding::error(span, message).because("nothing has this name");
-    match did_you_mean(name, known) {
-        Some(help) => finding.help(help),
-        None => finding,
-    }
+    Finding::error(span, message)
+        .because("nothing has this name")
+        .help(did_you_mean(name, known).unwrap_or_else(help))
 }
 
 /// Reports each cycle of dependencies once, from its first service on.
@@ -168,8 +169,8 @@ fn networks(app: &mut DraftApp, findings: &mut Findings) {
             let message =
                 format!("service {name} is on the network {network}, which is not defined");
             let known = app.networks.keys().map(NetworkName::as_str);
-            let finding = undefined(*span, message, network.as_str(), known);
-            findings.push(finding);
+            let help = || format!("add it at the top: `networks: {{ {network}: }}`");
+            findings.push(undefined(*span, message, network.as_str(), known, help));
         }
     }
 }
@@ -177,19 +178,19 @@ fn networks(app: &mut DraftApp, findings: &mut Findings) {
 fn volumes(app: &DraftApp, findings: &mut Findings) {
     for (name, service) in &app.services {
         for (volume, span) in &service.volumes {
-            if !app.volumes.contains_key(volume) {
-                let message =
-                    format!("service {name} mounts the volume {volume}, which is not defined");
-                let finding = Finding::error(*span, message).because("nothing has this name");
-                let close =
-                    did_you_mean(volume.as_str(), app.volumes.keys().map(VolumeName::as_str));
-                findings.push(finding.help(close.unwrap_or_else(|| {
-                    format!(
-                        "add it at the top: `volumes: {{ {volume}: }}`; a path of this machine \
-                         begins with ./ or /"
-                    )
-                })));
+            if app.volumes.contains_key(volume) {
+                continue;
             }
+            let message =
+                format!("service {name} mounts the volume {volume}, which is not defined");
+            let known = app.volumes.keys().map(VolumeName::as_str);
+            let help = || {
+                format!(
+                    "add it at the top: `volumes: {{ {volume}: }}`; a path of this machine begins \
+                     with ./ or /"
+                )
+            };
+            findings.push(undefined(*span, message, volume.as_str(), known, help));
         }
     }
 }

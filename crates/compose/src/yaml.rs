@@ -31,7 +31,9 @@ pub(crate) fn parse(source: u32, findings: &mut Findings) -> Vec<Node> {
     let size = file.text.len();
     if size > BYTES_MAX {
         let message = format!("the file is {size} bytes long; at most {BYTES_MAX} are read");
-        findings.push(Finding::error(start, message));
+        let finding = Finding::error(start, message);
+        findings
+            .push(finding.help("is this a compose file? Parts of one can be files of their own"));
         return Vec::new();
     }
     if let Some(offset) = file.text.find('\0') {
@@ -249,7 +251,8 @@ impl Loader<'_> {
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Stop> {
         let Some(finished) = self.anchors.get(&anchor) else {
             let finding = Finding::error(span, "an anchor cannot hold an alias of itself")
-                .because("this is inside the value that it names");
+                .because("this is inside the value that it names")
+                .help("name a smaller part with `&`, outside of where `*` is used");
             self.findings.push(finding);
             return Err(Stop);
         };
@@ -366,7 +369,9 @@ impl Loader<'_> {
             return Ok(());
         }
         let message = format!("the values are nested more than {DEPTH_MAX} deep");
-        self.findings.push(Finding::error(span, message));
+        let finding = Finding::error(span, message);
+        self.findings
+            .push(finding.help("no compose file needs that; is a bracket too many open?"));
         Err(Stop)
     }
 
@@ -448,55 +453,34 @@ fn entry(key: Key, mut value: Node) -> Entry {
 }
 
 fn to_key(node: Node, findings: &mut Findings) -> Key {
-    let text = match node.value {
-        Value::Text(text) => text,
-        Value::Null
-        | Value::Flag(_)
-        | Value::Integer(_)
-        | Value::Float(_)
-        | Value::List(_)
-        | Value::Mapping(_)
-        | Value::Broken => {
-            let scalar = node.scalar();
-            if scalar.is_none() {
-                let message = format!("a key must be text, not {}", node.kind());
-                findings.push(Finding::error(node.span, message).because("used as a key"));
-            }
-            scalar.unwrap_or_default()
-        }
-    };
+    let text = node.scalar();
+    if text.is_none() {
+        let message = format!("a key must be text, not {}", node.kind());
+        let finding = Finding::error(node.span, message).because("used as a key");
+        findings.push(finding.help("text that holds signs of YAML needs quotes"));
+    }
     Key {
         span: node.span,
-        text,
+        text: text.unwrap_or_default(),
     }
 }
 
 /// The entries that `<<: node` brings, those with precedence first.
 fn to_merge(node: Node, findings: &mut Findings) -> Vec<Entry> {
     let mut entries = Vec::new();
-    let parts = match node.value {
-        Value::List(parts) => parts,
-        Value::Null
-        | Value::Flag(_)
-        | Value::Integer(_)
-        | Value::Float(_)
-        | Value::Text(_)
-        | Value::Mapping(_)
-        | Value::Broken => vec![node],
+    let parts = match node {
+        Node {
+            value: Value::List(parts),
+            ..
+        } => parts,
+        node => vec![node],
     };
     for part in parts {
-        match part.value {
-            Value::Mapping(part) => entries.extend(part),
-            Value::Null
-            | Value::Flag(_)
-            | Value::Integer(_)
-            | Value::Float(_)
-            | Value::Text(_)
-            | Value::List(_)
-            | Value::Broken => {
-                let message = format!("`<<` needs a mapping to merge, not {}", part.kind());
-                findings.push(Finding::error(part.span, message).help("as in `<<: *name`"));
-            }
+        if let Value::Mapping(part) = part.value {
+            entries.extend(part);
+        } else {
+            let message = format!("`<<` needs a mapping to merge, not {}", part.kind());
+            findings.push(Finding::error(part.span, message).help("as in `<<: *name`"));
         }
     }
     entries

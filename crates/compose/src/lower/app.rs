@@ -24,7 +24,7 @@ impl Lower<'_> {
             let name = lower.key_name(&entry.key, ServiceName::new)?;
             Some((name.clone(), lower.service(name, entry, &defaults)?))
         });
-        if services.is_empty() && !self.findings.has_errors() {
+        if fields.get("services").is_none() {
             let finding = Finding::error(document.span, "the file has no services")
                 .help("services: { web: { image: host, command: … } }");
             self.findings.push(finding);

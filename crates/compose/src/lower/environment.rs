@@ -1,5 +1,6 @@
 //! The environment of a service: `environment` over `env_file`.
 
+use super::read::Wanted;
 use super::*;
 use crate::dotenv::{self, Format};
 use crate::load::ReadFileError;
@@ -84,7 +85,8 @@ impl Lower<'_> {
         }
         let fields = self.fields(node, &keys::ENV_FILE)?;
         let Some(path) = fields.get("path") else {
-            let finding = Finding::error(node.span, "an `env_file` needs a `path`");
+            let finding = Finding::error(node.span, "an `env_file` needs a `path`")
+                .help("write { path: FILE, required: false }, or the path alone");
             self.findings.push(finding);
             return None;
         };
@@ -143,7 +145,9 @@ impl Lower<'_> {
             }
             Err(error @ ReadFileError::Unreadable(_)) => {
                 let message = format!("cannot read {shown}: {error}");
-                self.findings.push(Finding::error(file.span, message));
+                let finding = Finding::error(file.span, message);
+                self.findings
+                    .push(finding.help("whoever runs this must be able to read it"));
                 None
             }
         }
@@ -156,25 +160,18 @@ impl Lower<'_> {
         assigned: Assigned,
     ) -> BTreeMap<String, Option<String>> {
         let what = assigned.key();
-        let entries = match &node.value {
-            Value::List(items) => {
-                let item = format!("each item of {what}");
-                let items = items.iter().filter(|node| self.text(node, &item).is_some());
-                items.map(merge::assignment).collect()
-            }
-            Value::Null
-            | Value::Flag(_)
-            | Value::Integer(_)
-            | Value::Float(_)
-            | Value::Text(_)
-            | Value::Mapping(_)
-            | Value::Broken => self.mapping(node, what).unwrap_or_default().to_vec(),
+        let entries = if let Value::List(items) = &node.value {
+            let item = format!("each item of {what}");
+            let items = items.iter().filter(|node| self.text(node, &item).is_some());
+            items.map(merge::assignment).collect()
+        } else {
+            self.mapping(node, what).unwrap_or_default().to_vec()
         };
         let mut assignments = BTreeMap::new();
         for Entry { key, value } in entries {
             let scalar = value.scalar();
             if scalar.is_none() && value.value != Value::Null {
-                self.wrong_type(&value, &format!("`{}`", key.text), "text");
+                self.wrong_type(&value, &format!("`{}`", key.text), Wanted::Text);
             } else if self.assignable(&key, assigned) {
                 assignments.insert(key.text, scalar);
             }

@@ -3,6 +3,7 @@
 use model::Signal;
 
 use super::environment::Assigned;
+use super::read::Wanted;
 use super::*;
 use crate::words;
 
@@ -55,7 +56,7 @@ impl Lower<'_> {
             return Some(self.texts(node, what));
         }
         let Value::Text(line) = &node.value else {
-            self.wrong_type(node, what, "text or a list of texts");
+            self.wrong_type(node, what, Wanted::TextOrList);
             return None;
         };
         let words = match words::split(line) {

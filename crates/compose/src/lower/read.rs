@@ -12,6 +12,50 @@ use crate::keys::{Honour, KeyRow, Table};
 use crate::tree::{Entry, Node, Value};
 use crate::units;
 
+/// What a key wants as its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Text,
+    TextOrList,
+    TextOrMapping,
+    List,
+    Mapping,
+    Number,
+    WholeNumber,
+    Flag,
+}
+
+impl Wanted {
+    /// How to write one.
+    fn help(self) -> &'static str {
+        match self {
+            Self::Text => "write one text here",
+            Self::TextOrList => "write one text, or several as [a, b]",
+            Self::TextOrMapping => "write one text, or its parts as { key: value }",
+            Self::List => "write it as [a, b], or each item on a line of its own after `- `",
+            Self::Mapping => "write it as { key: value }, or each `key: value` on a line below",
+            Self::Number => "write it in digits",
+            Self::WholeNumber => "write it in digits, without a fraction",
+            Self::Flag => "write true or false",
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::TextOrList => "text or a list of texts",
+            Self::TextOrMapping => "text or a mapping",
+            Self::List => "a list",
+            Self::Mapping => "a mapping",
+            Self::Number => "a number",
+            Self::WholeNumber => "a whole number",
+            Self::Flag => "true or false",
+        })
+    }
+}
+
 /// A mapping whose keys were checked against their table.
 pub(super) struct Fields<'n> {
     node: &'n Node,
@@ -77,24 +121,25 @@ impl Lower<'_> {
     }
 
     /// Reports that a value is not of its type; nothing when it is known to be broken.
-    pub(super) fn wrong_type(&mut self, node: &Node, what: &str, wanted: &str) {
+    pub(super) fn wrong_type(&mut self, node: &Node, what: &str, wanted: Wanted) {
         if node.value == Value::Broken {
             return;
         }
-        let message = format!("{what} must be {wanted}");
-        let finding = Finding::error(node.span, message);
-        let finding = finding.because(format!("this is {}", node.kind()));
-        let is_scalar = matches!(
-            node.value,
-            Value::Flag(_) | Value::Integer(_) | Value::Float(_)
+        let is_scalar = !matches!(node.value, Value::Text(_)) && node.scalar().is_some();
+        let takes_text = matches!(
+            wanted,
+            Wanted::Text | Wanted::TextOrList | Wanted::TextOrMapping
         );
-        let written = self.findings.sources.slice(node.span);
-        self.findings.push(if is_scalar && wanted.contains("text") {
-            let help = format!("write it in quotes: \"{written}\"");
-            finding.help(help)
+        let help = if is_scalar && takes_text {
+            let written = self.findings.sources.slice(node.span);
+            format!("write it in quotes: \"{written}\"")
         } else {
-            finding
-        });
+            wanted.help().to_owned()
+        };
+        let finding = Finding::error(node.span, format!("{what} must be {wanted}"))
+            .because(format!("this is {}", node.kind()))
+            .help(help);
+        self.findings.push(finding);
     }
 
     /// Reports a value of the right type that does not do.
@@ -107,54 +152,37 @@ impl Lower<'_> {
 
     /// The entries of a mapping; null is an empty one.
     pub(super) fn mapping<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [Entry]> {
-        match &node.value {
-            Value::Mapping(entries) => Some(entries),
-            Value::Null => Some(&[]),
-            Value::Flag(_)
-            | Value::Integer(_)
-            | Value::Float(_)
-            | Value::Text(_)
-            | Value::List(_)
-            | Value::Broken => {
-                self.wrong_type(node, what, "a mapping");
-                None
-            }
+        if !matches!(node.value, Value::Mapping(_) | Value::Null) {
+            self.wrong_type(node, what, Wanted::Mapping);
+            return None;
         }
+        Some(node.entries())
     }
 
     /// The items of a list; none, and a report, of anything else.
     pub(super) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
-        match &node.value {
-            Value::List(items) => items,
-            Value::Null => &[],
-            Value::Flag(_)
-            | Value::Integer(_)
-            | Value::Float(_)
-            | Value::Text(_)
-            | Value::Mapping(_)
-            | Value::Broken => {
-                self.wrong_type(node, what, "a list");
-                &[]
-            }
+        if let Value::List(items) = &node.value {
+            return items;
         }
+        if node.value != Value::Null {
+            self.wrong_type(node, what, Wanted::List);
+        }
+        &[]
     }
 
-    /// The items of a list, or the value itself as the only one.
+    /// The items of a list, or a text as the only one.
     pub(super) fn one_or_many<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
-        match node.value {
+        match &node.value {
             Value::Text(_) => std::slice::from_ref(node),
+            Value::List(items) => items,
             Value::Null
             | Value::Flag(_)
             | Value::Integer(_)
             | Value::Float(_)
-            | Value::List(_)
             | Value::Mapping(_)
             | Value::Broken => {
-                if !matches!(node.value, Value::Null | Value::List(_)) {
-                    self.wrong_type(node, what, "text or a list");
-                    return &[];
-                }
-                self.list(node, what)
+                self.wrong_type(node, what, Wanted::TextOrList);
+                &[]
             }
         }
     }
@@ -163,7 +191,7 @@ impl Lower<'_> {
         if let Value::Text(text) = &node.value {
             return Some(text);
         }
-        self.wrong_type(node, what, "text");
+        self.wrong_type(node, what, Wanted::Text);
         None
     }
 
@@ -181,46 +209,29 @@ impl Lower<'_> {
         let is_flag = matches!(node.value, Value::Flag(_));
         let scalar = node.scalar().filter(|_| !is_flag);
         if scalar.is_none() {
-            self.wrong_type(node, what, "a number");
+            self.wrong_type(node, what, Wanted::Number);
         }
         scalar
     }
 
     pub(super) fn flag(&mut self, node: &Node, what: &str) -> Option<bool> {
-        let flag = match &node.value {
-            Value::Flag(flag) => Some(*flag),
-            Value::Text(text) => match text.to_ascii_lowercase().as_str() {
-                "true" | "yes" | "y" | "on" | "1" => Some(true),
-                "false" | "no" | "n" | "off" | "0" => Some(false),
-                _ => None,
-            },
-            Value::Null
-            | Value::Integer(_)
-            | Value::Float(_)
-            | Value::List(_)
-            | Value::Mapping(_)
-            | Value::Broken => None,
+        let scalar = node.scalar().unwrap_or_default();
+        let flag = match scalar.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "y" | "on" => Some(true),
+            "false" | "no" | "n" | "off" => Some(false),
+            _ => None,
         };
         if flag.is_none() {
-            self.wrong_type(node, what, "true or false");
+            self.wrong_type(node, what, Wanted::Flag);
         }
         flag
     }
 
     /// A whole number that fits the type.
     pub(super) fn number<T: TryFrom<i128>>(&mut self, node: &Node, what: &str) -> Option<T> {
-        let number = match &node.value {
-            Value::Integer(number) => Some(*number),
-            Value::Text(text) => text.trim().parse().ok(),
-            Value::Null
-            | Value::Flag(_)
-            | Value::Float(_)
-            | Value::List(_)
-            | Value::Mapping(_)
-            | Value::Broken => None,
-        };
-        let Some(number) = number else {
-            self.wrong_type(node, what, "a whole number");
+        let number = node.scalar().and_then(|text| text.trim().parse().ok());
+        let Some(number): Option<i128> = number else {
+            self.wrong_type(node, what, Wanted::WholeNumber);
             return None;
         };
         let fits = T::try_from(number).ok();

@@ -160,7 +160,8 @@ impl Lower<'_> {
             let min = self.number::<u32>(&entry.value, "`min`")?;
             if let Some(max) = instances_max.filter(|max| min > max.instances) {
                 let finding = Finding::error(entry.value.span, "`min` is above `max`")
-                    .also(max.span, "at most this");
+                    .also(max.span, "at most this")
+                    .help("lower `min`, or raise `max`");
                 self.findings.push(finding);
             } else if min > 0 {
                 // None at all is what on-demand activation does.

@@ -2,6 +2,7 @@
 
 use model::Mount;
 
+use super::read::Wanted;
 use super::*;
 use crate::units;
 
@@ -37,19 +38,14 @@ impl Lower<'_> {
     }
 
     fn mount(&mut self, node: &Node, draft: &mut DraftService) -> Option<Mount> {
-        match &node.value {
-            Value::Text(text) => self.short_mount(node, text, draft),
-            Value::Mapping(_) => self.long_mount(node, draft),
-            Value::Null
-            | Value::Flag(_)
-            | Value::Integer(_)
-            | Value::Float(_)
-            | Value::List(_)
-            | Value::Broken => {
-                self.wrong_type(node, "each item of `volumes`", "text or a mapping");
-                None
-            }
+        if let Value::Text(text) = &node.value {
+            return self.short_mount(node, text, draft);
         }
+        if let Value::Mapping(_) = node.value {
+            return self.long_mount(node, draft);
+        }
+        self.wrong_type(node, "each item of `volumes`", Wanted::TextOrMapping);
+        None
     }
 
     /// Reads `[SOURCE:]TARGET[:OPTIONS]`.

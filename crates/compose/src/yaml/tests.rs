@@ -49,11 +49,21 @@ fn scalars_are_those_of_compose() {
 
 #[test]
 fn places_are_bytes_of_the_text() {
-    for text in ["a: [b, 'c d']\n", "é: [ü, 'c 🚲']\r\n"] {
+    for text in [
+        "a: [b, 'c d']\n",
+        "é: [ü, 'c 🚲']\r\n",
+        "\u{feff}a: [b, 'ü']\r\n",
+    ] {
         let (documents, findings) = parse_text(text);
         let entry = &documents[0].entries()[0];
         let slice = |span| findings.sources.slice(span).to_owned();
-        assert_eq!(slice(entry.key.span), text.split(':').next().unwrap());
+        assert_eq!(
+            slice(entry.key.span),
+            text.trim_start_matches('\u{feff}')
+                .split(':')
+                .next()
+                .unwrap()
+        );
         let Value::List(items) = &entry.value.value else {
             panic!("{text:?}");
         };
