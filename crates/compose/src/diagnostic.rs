@@ -135,12 +135,15 @@ pub(crate) struct Findings {
     pub(crate) sources: Sources,
     list: Vec<Finding>,
     errors: usize,
+    suggestions: usize,
 }
 
 /// The most places that one warning shows; a thousand services that share a key are one warning.
 const PLACES_MAX: usize = 3;
 /// The most findings that are kept, but for a first error; a hostile file has one in every byte.
 const FINDINGS_MAX: usize = 50_000;
+/// The most words that are looked for among the known ones; each costs a walk through them.
+const SUGGESTIONS_MAX: usize = 100;
 
 impl Findings {
     pub(crate) fn push(&mut self, finding: Finding) {
@@ -153,6 +156,17 @@ impl Findings {
 
     pub(crate) fn has_errors(&self) -> bool {
         self.errors > 0
+    }
+
+    /// `did you mean "x"?` for a word that is close to one of the known.
+    pub(crate) fn did_you_mean<'a>(
+        &mut self,
+        word: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Option<String> {
+        self.suggestions += 1;
+        let name = (self.suggestions <= SUGGESTIONS_MAX).then(|| closest(word, known));
+        Some(format!("did you mean {:?}?", name.flatten()?))
     }
 
     /// The diagnostics, in the order of the files; warnings that say the same are one.
@@ -223,16 +237,13 @@ fn first_line(text: &str, span: Span) -> Range<usize> {
     start..start + line.len()
 }
 
-/// ` did you mean "x"?` for a word that is close to one of the known.
-pub(crate) fn did_you_mean<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+/// The closest of the known words, if one is close.
+fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(word, name), name))
         .filter(|(distance, _)| *distance <= limit)
         .min()
-        .map(|(_, name)| format!("did you mean {name:?}?"))
+        .map(|(_, name)| name)
 }

@@ -391,6 +391,7 @@ fn read(text: &str, findings: &mut Findings) -> Option<AppSpec> {
         variables: &variables,
         project_directory: Path::new("/"),
         files: &NoFiles,
+        ports: 0,
     };
     let mut app = lower.app(name, &node)?;
     for draft in app.services.values_mut() {

@@ -124,6 +124,7 @@ fn app(request: &Request, files: &dyn ReadFile, findings: &mut Findings) -> Opti
         variables: &variables,
         project_directory: &request.project_directory,
         files,
+        ports: 0,
     };
     let mut app = lower.app(name, &document)?;
     let profiles = profiles(request, &variables);

@@ -36,6 +36,8 @@ pub(crate) struct Lower<'a> {
     /// What relative paths are relative to; absolute.
     pub(crate) project_directory: &'a Path,
     pub(crate) files: &'a dyn ReadFile,
+    /// How many ports were read from ranges; a short text can name very many.
+    pub(crate) ports: usize,
 }
 
 /// An app before it is validated and before its services are chosen.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::ServiceName;
 
-use crate::diagnostic::{Finding, Findings, did_you_mean};
+use crate::diagnostic::{Finding, Findings};
 use crate::load::Selection;
 use crate::lower::DraftService;
 
@@ -68,7 +68,7 @@ fn known(
             }
             None => {
                 let finding = Finding::nowhere(format!("there is no service {name:?}"));
-                let close = did_you_mean(name, all.keys().map(ServiceName::as_str));
+                let close = findings.did_you_mean(name, all.keys().map(ServiceName::as_str));
                 let list = || {
                     let names: Vec<_> = all.keys().map(ServiceName::as_str).collect();
                     format!("there are {}", names.join(", "))

@@ -1,5 +1,6 @@
 //! The texts that are read, and places in them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,6 +52,8 @@ impl Span {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sources {
     list: Vec<Arc<Source>>,
+    /// The files that were opened, by their absolute paths.
+    opened: BTreeMap<PathBuf, u32>,
 }
 
 impl Sources {
@@ -63,10 +66,17 @@ impl Sources {
         self.list.get(usize::try_from(source).ok()?)
     }
 
-    /// The number of the text with this path, if it was added.
-    pub(crate) fn find(&self, path: &Path) -> Option<u32> {
-        let position = self.list.iter().position(|source| source.path == path)?;
-        u32::try_from(position).ok()
+    /// As [`Self::add`], of a file that may be asked for again by its absolute path.
+    pub(crate) fn add_opened(&mut self, source: Source) -> u32 {
+        let path = source.path.clone();
+        let number = self.add(source);
+        self.opened.insert(path, number);
+        number
+    }
+
+    /// The number of the file that was opened at this path.
+    pub(crate) fn opened(&self, path: &Path) -> Option<u32> {
+        self.opened.get(path).copied()
     }
 
     /// The text of a span; empty where there is none.

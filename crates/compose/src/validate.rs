@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use model::{NetworkName, NetworkSpec, Publish, ServiceName, VolumeName};
+use model::{NetworkName, NetworkSpec, ServiceName, Transport, VolumeName};
 
-use crate::diagnostic::{Finding, Findings, did_you_mean};
+use crate::diagnostic::{Finding, Findings};
 use crate::lower::{DraftApp, DraftService};
 use crate::source::Span;
 
@@ -48,13 +48,14 @@ fn dependencies(
             match others.get(dependency) {
                 Some(other) if required => findings.push(asleep(name, dependency, *span, other)),
                 Some(_) => {}
-                None if required => findings.push(undefined(
+                None if required => undefined(
+                    findings,
                     *span,
                     format!("service {name} depends on {dependency}, which is not defined"),
                     dependency.as_str(),
                     known.iter().map(ServiceName::as_str),
-                    || format!("define {dependency} under `services:`, or remove it here"),
-                )),
+                    format!("define {dependency} under `services:`, or remove it here"),
+                ),
                 None => {
                     let message = format!("service {name} would wait for {dependency}");
                     let finding = Finding::warning(*span, message)
@@ -82,22 +83,27 @@ fn asleep(
     .help("activate the profile, or say `required: false`")
 }
 
-/// A name that nothing has: perhaps another was meant, else `help` says what to do.
+/// Reports a name that nothing has: perhaps another was meant, else `help` says what to do.
 fn undefined<'a>(
+    findings: &mut Findings,
     span: Span,
     message: String,
     name: &str,
     known: impl Iterator<Item = &'a str>,
-    help: impl FnOnce() -> String,
-) -> Finding {
-    Finding::error(span, message)
-        .because("nothing has this name")
-        .help(did_you_mean(name, known).unwrap_or_else(help))
+    help: String,
+) {
+    let finding = Finding::error(span, message).because("nothing has this name");
+    let close = findings.did_you_mean(name, known);
+    findings.push(finding.help(close.unwrap_or(help)));
 }
+
+/// The most cycles that are reported; each draws its path.
+const CYCLES_MAX: usize = 20;
 
 /// Reports each cycle of dependencies once, from its first service on.
 fn cycles(services: &BTreeMap<ServiceName, DraftService>, findings: &mut Findings) {
     let mut done: BTreeSet<&ServiceName> = BTreeSet::new();
+    let mut reported = 0;
     for start in services.keys() {
         // The path from `start`, each service with what is left to visit from it.
         let mut path: Vec<(&ServiceName, Vec<&ServiceName>)> = Vec::new();
@@ -116,6 +122,10 @@ fn cycles(services: &BTreeMap<ServiceName, DraftService>, findings: &mut Finding
             };
             match further.pop() {
                 Some(dependency) if on_path.contains(dependency) => {
+                    reported += 1;
+                    if reported > CYCLES_MAX {
+                        return;
+                    }
                     let (from, name) = (dependency, *name);
                     let names: Vec<&ServiceName> = path.iter().map(|(name, _)| *name).collect();
                     findings.push(cycle(services, &names, from, name));
@@ -169,8 +179,8 @@ fn networks(app: &mut DraftApp, findings: &mut Findings) {
             let message =
                 format!("service {name} is on the network {network}, which is not defined");
             let known = app.networks.keys().map(NetworkName::as_str);
-            let help = || format!("add it at the top: `networks: {{ {network}: }}`");
-            findings.push(undefined(*span, message, network.as_str(), known, help));
+            let help = format!("add it at the top: `networks: {{ {network}: }}`");
+            undefined(findings, *span, message, network.as_str(), known, help);
         }
     }
 }
@@ -184,41 +194,40 @@ fn volumes(app: &DraftApp, findings: &mut Findings) {
             let message =
                 format!("service {name} mounts the volume {volume}, which is not defined");
             let known = app.volumes.keys().map(VolumeName::as_str);
-            let help = || {
-                format!(
-                    "add it at the top: `volumes: {{ {volume}: }}`; a path of this machine begins \
-                     with ./ or /"
-                )
-            };
-            findings.push(undefined(*span, message, volume.as_str(), known, help));
+            let help = format!(
+                "add it at the top: `volumes: {{ {volume}: }}`; a path of this machine begins with \
+                 ./ or /"
+            );
+            undefined(findings, *span, message, volume.as_str(), known, help);
         }
     }
 }
 
+/// Who listens on a port, by address; absent is every address.
+type Listeners<'a> = BTreeMap<Option<IpAddr>, (&'a ServiceName, Span)>;
+
 fn published(app: &DraftApp, findings: &mut Findings) {
-    let mut taken: BTreeMap<u16, Vec<(&Publish, &ServiceName, Span)>> = BTreeMap::new();
+    let mut taken: BTreeMap<(u16, Transport), Listeners<'_>> = BTreeMap::new();
     for (name, service) in &app.services {
         for (publish, span) in service.spec.publish.iter().zip(&service.publish) {
             let Some(port) = publish.published else {
                 continue;
             };
-            let others = taken.entry(port).or_default();
-            let other = others.iter().find(|(other, _, _)| overlap(other, publish));
-            if let Some((_, other, first)) = other {
+            let listeners = taken.entry((port, publish.target.transport)).or_default();
+            let address = publish.address.filter(|address| !address.is_unspecified());
+            let same = match address {
+                Some(_) => listeners.get(&address).or_else(|| listeners.get(&None)),
+                None => listeners.values().next(),
+            };
+            if let Some((other, first)) = same {
                 let finding = Finding::error(*span, format!("port {port} is published twice"))
                     .because(format!("by {name}"))
                     .also(*first, format!("by {other}"))
                     .help("publish one of them on another port of this machine");
                 findings.push(finding);
+            } else {
+                listeners.insert(address, (name, *span));
             }
-            others.push((publish, name, *span));
         }
     }
-}
-
-/// Whether two listen on the same address and transport.
-fn overlap(a: &Publish, b: &Publish) -> bool {
-    let every = |address: Option<IpAddr>| address.is_none_or(|address| address.is_unspecified());
-    a.target.transport == b.target.transport
-        && (every(a.address) || every(b.address) || a.address == b.address)
 }

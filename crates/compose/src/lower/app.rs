@@ -89,7 +89,7 @@ impl Lower<'_> {
             (Some(External::Here), None) => Some(entry.key.text.clone()),
             (Some(External::Named(name)), _) => Some(name),
             (None, Some((name, _))) => {
-                self.volume_name(&name.key);
+                self.name_of_volume(&name.key);
                 None
             }
             (None, None) => None,
@@ -97,7 +97,7 @@ impl Lower<'_> {
         Some(VolumeSpec { external_name })
     }
 
-    fn volume_name(&mut self, key: &Key) {
+    fn name_of_volume(&mut self, key: &Key) {
         let finding = Finding::warning(key.span, "`name` of a volume is not honoured")
             .help("a volume that is not external is known by its app and its key");
         self.findings.push(finding);

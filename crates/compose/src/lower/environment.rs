@@ -127,12 +127,12 @@ impl Lower<'_> {
     }
 
     fn open(&mut self, file: &EnvFile) -> Option<u32> {
-        if let Some(source) = self.findings.sources.find(&file.path) {
+        if let Some(source) = self.findings.sources.opened(&file.path) {
             return Some(source);
         }
         let shown = file.path.display();
         match self.files.read(&file.path) {
-            Ok(text) => Some(self.findings.sources.add(Source {
+            Ok(text) => Some(self.findings.sources.add_opened(Source {
                 path: file.path.clone(),
                 text,
             })),

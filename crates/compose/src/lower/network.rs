@@ -8,6 +8,9 @@ use model::{Port, Protocol, Publish, Transport};
 
 use super::*;
 
+/// The most ports that the ranges of an app's services hold together.
+const PORTS_MAX: usize = 1_000_000;
+
 /// Why a text is no port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidPort {
@@ -34,44 +37,75 @@ impl Lower<'_> {
     pub(super) fn ports(&mut self, fields: &read::Fields<'_>, draft: &mut DraftService) {
         if let Some(node) = fields.get("expose") {
             for item in self.list(node, "`expose`") {
-                let what = "each item of `expose`";
-                let Some(text) = self.quantity(item, what) else {
-                    continue;
-                };
-                match exposed(&text) {
-                    Ok((numbers, transport)) => {
-                        let port = |number| Port { number, transport };
-                        draft.spec.expose.extend(numbers.map(port));
-                    }
-                    Err(error) => self.invalid(item, what, error),
-                }
+                self.exposed(item, draft);
             }
         }
-        if let Some(node) = fields.get("ports") {
-            for item in self.list(node, "`ports`") {
-                self.port(item, draft);
+        let Some(node) = fields.get("ports") else {
+            return;
+        };
+        // Files that are merged may each have the same port.
+        let mut known = BTreeSet::new();
+        for item in self.list(node, "`ports`") {
+            let mapping = self.port(item, draft);
+            let publishes = mapping.map(|mapping| self.publishes(item, &mapping));
+            for publish in publishes.into_iter().flatten() {
+                draft.spec.expose.insert(publish.target);
+                let is_new = known.insert((publish.address, publish.published, publish.target));
+                if is_new || publish.published.is_none() {
+                    draft.spec.publish.push(publish);
+                    draft.publish.push(item.span);
+                }
             }
         }
     }
 
-    fn port(&mut self, node: &Node, draft: &mut DraftService) {
-        if let Value::Mapping(_) = node.value {
-            if let Some(mapping) = self.long_port(node, draft) {
-                self.publish(node, &mapping, draft);
-            }
-            return;
-        }
-        let what = "each item of `ports`";
+    fn exposed(&mut self, node: &Node, draft: &mut DraftService) {
+        let what = "each item of `expose`";
         let Some(text) = self.quantity(node, what) else {
             return;
         };
-        match short_port(&text) {
-            Ok(mapping) => self.publish(node, &mapping, draft),
+        match exposed(&text) {
+            Ok((numbers, transport)) if self.afford(node, numbers.len()) => {
+                let port = |number| Port { number, transport };
+                draft.spec.expose.extend(numbers.map(port));
+            }
+            Ok(_) => {}
             Err(error) => self.invalid(node, what, error),
         }
     }
 
-    fn publish(&mut self, node: &Node, mapping: &Mapping, draft: &mut DraftService) {
+    /// Whether so many more ports may be read; the first that may not is reported.
+    fn afford(&mut self, node: &Node, ports: usize) -> bool {
+        // One port is one value of the text, and those are counted already.
+        if ports == 1 {
+            return true;
+        }
+        let before = self.ports;
+        self.ports = before.saturating_add(ports);
+        if before <= PORTS_MAX && self.ports > PORTS_MAX {
+            let message = format!("the ranges hold more than {PORTS_MAX} ports");
+            let finding = Finding::error(node.span, message);
+            self.findings.push(finding.help("use smaller ranges"));
+        }
+        self.ports <= PORTS_MAX
+    }
+
+    fn port(&mut self, node: &Node, draft: &mut DraftService) -> Option<Mapping> {
+        if let Value::Mapping(_) = node.value {
+            return self.long_port(node, draft);
+        }
+        let what = "each item of `ports`";
+        match short_port(&self.quantity(node, what)?) {
+            Ok(mapping) => Some(mapping),
+            Err(error) => {
+                self.invalid(node, what, error);
+                None
+            }
+        }
+    }
+
+    /// What a mapping publishes, port by port.
+    fn publishes(&mut self, node: &Node, mapping: &Mapping) -> Vec<Publish> {
         let targets = mapping.target.len();
         let published = mapping.published.as_ref();
         if targets == 1 && published.is_some_and(|range| range.len() > 1) {
@@ -80,27 +114,23 @@ impl Lower<'_> {
             self.findings.push(finding);
         } else if published.is_some_and(|range| range.len() != targets) {
             self.invalid(node, "each item of `ports`", InvalidPort::Ranges);
-            return;
+            return Vec::new();
         }
-        for (index, number) in (0..).zip(mapping.target.clone()) {
-            let target = Port {
+        if !self.afford(node, targets) {
+            return Vec::new();
+        }
+        let numbers = (0..).zip(mapping.target.clone());
+        let publish = |(index, number)| Publish {
+            address: mapping.address,
+            published: published
+                .map(|range| range.start().saturating_add(index))
+                .filter(|port| *port != 0),
+            target: Port {
                 number,
                 transport: mapping.transport,
-            };
-            let publish = Publish {
-                address: mapping.address,
-                published: published
-                    .map(|range| range.start() + index)
-                    .filter(|p| *p != 0),
-                target,
-            };
-            draft.spec.expose.insert(target);
-            // Files that are merged may each have it.
-            if !draft.spec.publish.contains(&publish) || publish.published.is_none() {
-                draft.spec.publish.push(publish);
-                draft.publish.push(node.span);
-            }
-        }
+            },
+        };
+        numbers.map(publish).collect()
     }
 
     fn long_port(&mut self, node: &Node, draft: &mut DraftService) -> Option<Mapping> {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Lower;
-use crate::diagnostic::{Finding, did_you_mean};
+use crate::diagnostic::Finding;
 use crate::keys::{Honour, KeyRow, Table};
 use crate::tree::{Entry, Node, Value};
 use crate::units;
@@ -109,7 +109,8 @@ impl Lower<'_> {
     fn unknown(&mut self, entry: &Entry, table: &Table) {
         let names = || table.rows.iter().map(|row| row.name);
         let message = format!("unknown key {:?} in {}", entry.key.text, table.of);
-        let help = did_you_mean(&entry.key.text, names()).unwrap_or_else(|| {
+        let close = self.findings.did_you_mean(&entry.key.text, names());
+        let help = close.unwrap_or_else(|| {
             if table.rows.len() > 12 {
                 "keys of your own begin with x-".to_owned()
             } else {
@@ -283,7 +284,8 @@ impl Lower<'_> {
         let found = choices.iter().find(|(name, _)| *name == text);
         if found.is_none() {
             let names = choices.iter().map(|(name, _)| *name);
-            let help = did_you_mean(text, names.clone()).unwrap_or_else(|| {
+            let close = self.findings.did_you_mean(text, names.clone());
+            let help = close.unwrap_or_else(|| {
                 format!("it is one of {}", names.collect::<Vec<_>>().join(", "))
             });
             self.invalid(node, what, help);

@@ -9,11 +9,11 @@ use crate::units;
 impl Lower<'_> {
     /// The mounts, those of `volumes` first. Of two at one target the later counts.
     pub(super) fn mounts(&mut self, fields: &read::Fields<'_>, draft: &mut DraftService) {
-        let mut mounts: Vec<(Mount, Span)> = Vec::new();
+        let mut mounts = Mounts::default();
         if let Some(node) = fields.get("volumes") {
             for item in self.list(node, "`volumes`") {
-                if let Some(mount) = self.mount(item, draft) {
-                    place(&mut mounts, mount, item.span);
+                if let Some(mount) = self.mount(item) {
+                    mounts.place(mount, item.span);
                 }
             }
         }
@@ -22,8 +22,7 @@ impl Lower<'_> {
                 let Some(mount) = self.tmpfs(item) else {
                     continue;
                 };
-                let same = |(other, _): &&(Mount, Span)| target(other) == target(&mount);
-                let before = mounts.iter().find(same);
+                let before = mounts.at(target(&mount));
                 if let Some((Mount::Bind { .. } | Mount::Volume { .. }, span)) = before {
                     let message = format!("{} is mounted twice", target(&mount).display());
                     let finding = Finding::error(item.span, message)
@@ -31,25 +30,34 @@ impl Lower<'_> {
                         .help("remove one of the two");
                     self.findings.push(finding);
                 }
-                place(&mut mounts, mount, item.span);
+                mounts.place(mount, item.span);
             }
         }
-        draft.spec.mounts = mounts.into_iter().map(|(mount, _)| mount).collect();
+        for (mount, span) in mounts.list {
+            if let Mount::Volume {
+                name: Some(name), ..
+            } = &mount
+            {
+                let span = span.narrow(&self.findings.sources, name.as_str());
+                draft.volumes.push((name.clone(), span));
+            }
+            draft.spec.mounts.push(mount);
+        }
     }
 
-    fn mount(&mut self, node: &Node, draft: &mut DraftService) -> Option<Mount> {
+    fn mount(&mut self, node: &Node) -> Option<Mount> {
         if let Value::Text(text) = &node.value {
-            return self.short_mount(node, text, draft);
+            return self.short_mount(node, text);
         }
         if let Value::Mapping(_) = node.value {
-            return self.long_mount(node, draft);
+            return self.long_mount(node);
         }
         self.wrong_type(node, "each item of `volumes`", Wanted::TextOrMapping);
         None
     }
 
     /// Reads `[SOURCE:]TARGET[:OPTIONS]`.
-    fn short_mount(&mut self, node: &Node, text: &str, draft: &mut DraftService) -> Option<Mount> {
+    fn short_mount(&mut self, node: &Node, text: &str) -> Option<Mount> {
         let parts: Vec<&str> = text.split(':').collect();
         let (source, inside, options) = match parts.as_slice() {
             [inside] if !inside.is_empty() => (None, *inside, ""),
@@ -81,7 +89,7 @@ impl Lower<'_> {
             });
         }
         Some(Mount::Volume {
-            name: Some(self.volume_of(node, source, draft)?),
+            name: Some(self.volume_name(node, source)?),
             target,
             read_only,
         })
@@ -108,7 +116,7 @@ impl Lower<'_> {
         read_only
     }
 
-    fn long_mount(&mut self, node: &Node, draft: &mut DraftService) -> Option<Mount> {
+    fn long_mount(&mut self, node: &Node) -> Option<Mount> {
         let fields = self.fields(node, &keys::MOUNT)?;
         let kinds = [
             ("bind", Kind::Bind),
@@ -145,7 +153,7 @@ impl Lower<'_> {
                 let name = match fields.get("source") {
                     Some(node) => {
                         let name = self.text(node, "`source`")?;
-                        Some(self.volume_of(node, name, draft)?)
+                        Some(self.volume_name(node, name)?)
                     }
                     None => None,
                 };
@@ -280,18 +288,9 @@ impl Lower<'_> {
         }
     }
 
-    fn volume_of(
-        &mut self,
-        node: &Node,
-        name: &str,
-        draft: &mut DraftService,
-    ) -> Option<VolumeName> {
+    fn volume_name(&mut self, node: &Node, name: &str) -> Option<VolumeName> {
         match VolumeName::new(name) {
-            Ok(name) => {
-                let span = node.span.narrow(&self.findings.sources, name.as_str());
-                draft.volumes.push((name.clone(), span));
-                Some(name)
-            }
+            Ok(name) => Some(name),
             Err(error) => {
                 let why = format!(
                     "a volume's name is {}; a path of this machine begins with ./ or /",
@@ -299,6 +298,31 @@ impl Lower<'_> {
                 );
                 self.invalid(node, "the source of a mount", why);
                 None
+            }
+        }
+    }
+}
+
+/// Mounts in their order, one at each target.
+#[derive(Debug, Default)]
+struct Mounts {
+    list: Vec<(Mount, Span)>,
+    by_target: BTreeMap<PathBuf, usize>,
+}
+
+impl Mounts {
+    fn at(&self, target: &Path) -> Option<&(Mount, Span)> {
+        self.list.get(*self.by_target.get(target)?)
+    }
+
+    fn place(&mut self, mount: Mount, span: Span) {
+        let index = self.by_target.get(target(&mount));
+        match index.and_then(|&index| self.list.get_mut(index)) {
+            Some(same) => *same = (mount, span),
+            None => {
+                let target = target(&mount).to_owned();
+                self.by_target.insert(target, self.list.len());
+                self.list.push((mount, span));
             }
         }
     }
@@ -328,15 +352,5 @@ fn target(mount: &Mount) -> &Path {
         Mount::Bind { target, .. } | Mount::Volume { target, .. } | Mount::Tmpfs { target, .. } => {
             target
         }
-    }
-}
-
-fn place(mounts: &mut Vec<(Mount, Span)>, mount: Mount, span: Span) {
-    match mounts
-        .iter_mut()
-        .find(|(other, _)| target(other) == target(&mount))
-    {
-        Some(same) => *same = (mount, span),
-        None => mounts.push((mount, span)),
     }
 }
