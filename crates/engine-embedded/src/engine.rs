@@ -77,6 +77,18 @@ impl EmbeddedEngine {
         Ok(())
     }
 
+    /// Under which names something was left.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the keeper is gone.
+    pub async fn deposit_names(&self) -> Result<Vec<String>, EngineError> {
+        let answered = self.ask(Call::DepositNames, Vec::new()).await?;
+        match answered.map_err(Failure::into_general_error)?.0 {
+            Answer::DepositNames(names) => Ok(names),
+            _ => Err(misunderstood("name what it holds")),
+        }
+    }
+
     /// Duplicates of what was left under a name, in its order; empty when nothing was.
     ///
     /// # Errors

@@ -48,6 +48,7 @@ impl Keeper {
                 .deposit(name, brought)
                 .attempt(|| "cannot hold these descriptors")
                 .map(|()| Answer::Done),
+            Call::DepositNames => Ok(Answer::DepositNames(self.deposits.names())),
             Call::Deposited { name } => match self.deposits.duplicates(&name) {
                 Ok(held) => return self.reply_with(ticket, Ok(Answer::Deposited), held),
                 Err(error) => Err(Failure::failed("cannot give back what is held", error)),

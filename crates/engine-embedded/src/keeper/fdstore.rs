@@ -35,6 +35,11 @@ impl Deposits {
         Ok(())
     }
 
+    /// Under which names something is held.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.by_name.keys().cloned().collect()
+    }
+
     /// Duplicates of what is held under a name, in the order it was brought.
     pub(crate) fn duplicates(&self, name: &str) -> io::Result<Vec<OwnedFd>> {
         let held = self

@@ -68,6 +68,8 @@ pub(crate) enum Call {
     Deposit {
         name: String,
     },
+    /// Under which names descriptors are held.
+    DepositNames,
     /// The reply brings duplicates of what is held under a name.
     Deposited {
         name: String,
@@ -207,6 +209,7 @@ pub(crate) enum Answer {
     Execution {
         exec: u64,
     },
+    DepositNames(Vec<String>),
     Deposited,
 }
 
