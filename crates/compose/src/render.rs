@@ -21,6 +21,8 @@ pub enum Color {
 
 /// More are counted, not drawn: nobody reads them, and each costs a walk through its file.
 const DRAWN_MAX: usize = 100;
+/// A place is drawn only if the text around it is no longer than this; else it is named.
+const EXCERPT_BYTES_MAX: usize = 2000;
 
 /// Draws diagnostics, each with its lines of the file, the text underlined, why, and the hint.
 #[must_use]
@@ -58,21 +60,34 @@ fn draw(
         .labels
         .iter()
         .partition(|label| Some(&label.source) == first);
-    let drawing = Drawing {
-        diagnostic: Some(diagnostic),
-        source: here.first().map(|label| Named(&label.source)),
-        labels: here,
-    };
-    handler.render_report(out, &drawing)?;
-    for label in elsewhere {
-        let drawing = Drawing {
-            diagnostic: None,
-            source: Some(Named(&label.source)),
-            labels: vec![label],
+    if !here.iter().copied().all(is_short) {
+        let named = Drawing {
+            message: diagnostic.to_string(),
+            ..Drawing::new(diagnostic, Vec::new())
         };
-        handler.render_report(out, &drawing)?;
+        return handler.render_report(out, &named);
+    }
+    handler.render_report(out, &Drawing::new(diagnostic, here))?;
+    for label in elsewhere.into_iter().filter(|label| is_short(label)) {
+        let further = Drawing {
+            message: "and here".to_owned(),
+            severity: miette::Severity::Advice,
+            help: None,
+            ..Drawing::new(diagnostic, vec![label])
+        };
+        handler.render_report(out, &further)?;
     }
     Ok(())
+}
+
+/// Whether the line of a label and its neighbours, which are drawn with it, are short enough.
+fn is_short(label: &Label) -> bool {
+    let text = label.source.text.as_str();
+    let before = text.get(..label.range.start).unwrap_or("");
+    let after = text.get(label.range.end..).unwrap_or("");
+    let before = before.rsplit('\n').take(2).map(str::len).sum::<usize>();
+    let after = after.split('\n').take(2).map(str::len).sum::<usize>();
+    before + label.range.len() + after <= EXCERPT_BYTES_MAX
 }
 
 /// A source as `miette` reads it, without a copy of its text.
@@ -99,9 +114,27 @@ impl SourceCode for Named<'_> {
 
 /// A diagnostic, or a further place of one, in the form that `miette` draws.
 struct Drawing<'a> {
-    diagnostic: Option<&'a Diagnostic>,
+    message: String,
+    severity: miette::Severity,
+    help: Option<&'a str>,
     labels: Vec<&'a Label>,
     source: Option<Named<'a>>,
+}
+
+impl<'a> Drawing<'a> {
+    /// Of these labels, which are of one source.
+    fn new(diagnostic: &'a Diagnostic, labels: Vec<&'a Label>) -> Self {
+        Self {
+            message: diagnostic.message.clone(),
+            severity: match diagnostic.severity {
+                Severity::Error => miette::Severity::Error,
+                Severity::Warning => miette::Severity::Warning,
+            },
+            help: diagnostic.help.as_deref(),
+            source: labels.first().map(|label| Named(&label.source)),
+            labels,
+        }
+    }
 }
 
 impl fmt::Debug for Drawing<'_> {
@@ -112,7 +145,7 @@ impl fmt::Debug for Drawing<'_> {
 
 impl fmt::Display for Drawing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.diagnostic.map_or("and here", |d| d.message.as_str()))
+        f.write_str(&self.message)
     }
 }
 
@@ -120,16 +153,12 @@ impl std::error::Error for Drawing<'_> {}
 
 impl miette::Diagnostic for Drawing<'_> {
     fn severity(&self) -> Option<miette::Severity> {
-        Some(match self.diagnostic.map(|d| d.severity) {
-            Some(Severity::Error) => miette::Severity::Error,
-            Some(Severity::Warning) => miette::Severity::Warning,
-            None => miette::Severity::Advice,
-        })
+        Some(self.severity)
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        let help = self.diagnostic?.help.as_ref()?;
-        Some(Box::new(help))
+        self.help
+            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {

@@ -208,6 +208,16 @@ fn colours_say_nothing_more() {
 }
 
 #[test]
+fn a_line_too_long_is_named_and_not_drawn() {
+    let text = format!(
+        "services: {{ a: {{ imagee: host, image: {} }} }}",
+        "x".repeat(5000)
+    );
+    let drawn = render(&load(&request(&text), &NoFiles).unwrap_err(), Color::Plain);
+    insta::assert_snapshot!(drawn);
+}
+
+#[test]
 fn a_file_too_long_is_not_read() {
     let text = "#".repeat(crate::yaml::BYTES_MAX + 1);
     let error = load(&request(&text), &NoFiles).unwrap_err().to_string();
