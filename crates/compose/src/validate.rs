@@ -99,6 +99,8 @@ fn undefined<'a>(
 
 /// The most cycles that are reported; each draws its path.
 const CYCLES_MAX: usize = 20;
+/// The most services of a cycle that are drawn.
+const DRAWN_MAX: usize = 12;
 
 /// Reports each cycle of dependencies once, from its first service on.
 fn cycles(services: &BTreeMap<ServiceName, DraftService>, findings: &mut Findings) {
@@ -153,6 +155,9 @@ fn cycle(
     let names = path.iter().skip_while(|name| **name != from);
     let mut drawn: Vec<&str> = names.map(|name| name.as_str()).collect();
     drawn.push(from.as_str());
+    if drawn.len() > DRAWN_MAX {
+        drawn.splice(DRAWN_MAX - 3..drawn.len() - 2, ["…"]);
+    }
     let service = services.get(last);
     let span = service.and_then(|s| s.dependencies.get(from)).copied();
     Finding::error(

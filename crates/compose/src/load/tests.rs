@@ -208,6 +208,22 @@ fn colours_say_nothing_more() {
 }
 
 #[test]
+fn a_long_cycle_is_drawn_in_short() {
+    let mut text = "services:\n".to_owned();
+    for index in 0..40 {
+        let next = (index + 1) % 40;
+        writeln!(text, "  s{index}: {{ image: host, depends_on: [s{next}] }}").unwrap();
+    }
+    let error = load(&request(&text), &NoFiles).unwrap_err();
+    assert_eq!(error.0.len(), 1);
+    let drawn = &error.0[0].message;
+    assert!(
+        drawn.ends_with("s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> s6 -> s7 -> s8 -> … -> s39 -> s0"),
+        "{drawn}"
+    );
+}
+
+#[test]
 fn a_line_too_long_is_named_and_not_drawn() {
     let text = format!(
         "services: {{ a: {{ imagee: host, image: {} }} }}",
