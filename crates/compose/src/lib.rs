@@ -1,4 +1,4 @@
-//! Compose files to a Spec: text, an environment and a reader of files in, an [`AppSpec`] or all
+//! Compose files to a Spec: text, an environment and a reader of files in, an [`AppSpec`](model::AppSpec) or all
 //! diagnostics out.
 //!
 //! ```text
