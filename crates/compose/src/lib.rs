@@ -1,8 +1,9 @@
-//! Compose files to a Spec: text, an environment and a reader of files in, an [`AppSpec`](model::AppSpec) or all
-//! diagnostics out.
+//! Compose files to a Spec: text, an environment and a reader of files in, an
+//! [`AppSpec`](model::AppSpec) or all diagnostics out.
 //!
 //! ```text
-//! files ─ yaml ─► trees ─ interpolate ─► trees ─ merge ─► tree ─ lower ─► draft ─ select ─ validate ─► AppSpec
+//! files ─ yaml ─► trees ─ interpolate ─► trees ─ merge ─► tree
+//!       ─ lower ─► draft ─ select ─ validate ─► AppSpec
 //! ```
 //!
 //! Each stage reports what is wrong and goes on, and each value knows its place in its file, so
