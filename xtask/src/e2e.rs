@@ -4,22 +4,30 @@
 //! Everything that a run needs is copied to a folder that both may read, as a clone in root's home
 //! is not: `roads` (its path is in ROADS_BIN) and `examples` (its path is in ROADS_EXAMPLES).
 //! Each run has a HOME and an XDG_RUNTIME_DIR of its own. The folder is removed when all passed.
+//!
+//! Root prepares what an ordinary user cannot: a server outside (its address is in
+//! ROADS_E2E_OUTSIDE), and control groups that are the user's.
+
+mod delegation;
 
 use std::fs::{self, Permissions};
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::gates::{command, succeed};
+use delegation::Delegation;
 
 /// The package with the suite.
 pub(crate) const PACKAGE: &str = "roadstead-e2e";
 /// The ordinary user, unless ROADS_E2E_USER names another.
 const USER: &str = "roadstead-ci";
+/// Tests that run at one time; most of them wait for most of their time.
+const THREADS: &str = "4";
 
 /// Who a run is.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,11 +51,12 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let mut programs = build(root, &roads)?;
     programs.extend(build(root, &["test", "-p", PACKAGE, "--no-run"])?);
     let stage = Stage::set(root, &programs)?;
+    let outside = Outside::start(&stage, &identities)?;
     let mut failures = Vec::new();
     for identity in &identities {
         for suite in &stage.suites {
             eprintln!("-- {} as {}", suite.display(), identity.name());
-            if let Err(error) = succeed(&mut stage.command(suite, identity, arguments)?) {
+            if let Err(error) = run_one(&stage, suite, identity, outside.as_ref(), arguments) {
                 failures.push(format!("as {}: {error:#}", identity.name()));
             }
         }
@@ -60,6 +69,66 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
         );
     }
     fs::remove_dir_all(&stage.folder).context("cannot remove the folder of the runs")
+}
+
+/// Runs one test program as one identity.
+fn run_one(
+    stage: &Stage,
+    suite: &Path,
+    identity: &Identity,
+    outside: Option<&Outside>,
+    arguments: &[String],
+) -> Result<()> {
+    let delegation = match identity {
+        Identity::Own(_) => Delegation::default(),
+        Identity::Ordinary { user, group, .. } => Delegation::make(*user, *group),
+    };
+    let mut command = delegation.enter(&identity.command(suite));
+    stage.settle(&mut command, identity)?;
+    command.args(arguments);
+    if let Some(outside) = outside {
+        command.env("ROADS_E2E_OUTSIDE", &outside.address);
+    }
+    succeed(&mut command)
+}
+
+/// The program that keeps a server outside. Dropping it ends it.
+struct Outside {
+    keeper: Child,
+    address: String,
+}
+
+impl Outside {
+    /// Starts it where root runs the suite.
+    fn start(stage: &Stage, identities: &[Identity]) -> Result<Option<Self>> {
+        if !identities.contains(&Identity::Own("root")) {
+            return Ok(None);
+        }
+        let mut command = Command::new(stage.folder.join("outside"));
+        command.env("ROADS_BIN", stage.folder.join("roads"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut keeper = command.spawn().context("cannot start a server outside")?;
+        let mut address = String::new();
+        if let Some(told) = keeper.stdout.take() {
+            BufReader::new(told)
+                .read_line(&mut address)
+                .context("it tells no address")?;
+        }
+        let outside = Self {
+            keeper,
+            address: address.trim().to_owned(),
+        };
+        ensure!(!outside.address.is_empty(), "there is no server outside");
+        Ok(Some(outside))
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        // The end of its input is its end.
+        drop(self.keeper.stdin.take());
+        drop(self.keeper.wait());
+    }
 }
 
 /// As root both; as an ordinary user only that one, which is not enough in the CI.
@@ -196,8 +265,8 @@ impl Stage {
         Ok(Self { folder, suites })
     }
 
-    /// The command that runs one test program, in a home and a runtime folder made for it.
-    fn command(&self, suite: &Path, identity: &Identity, arguments: &[String]) -> Result<Command> {
+    /// Gives a command a home and a runtime folder made for its identity, and what it is to test.
+    fn settle(&self, command: &mut Command, identity: &Identity) -> Result<()> {
         let place = |name: &str| self.folder.join(format!("{name}-{}", identity.name()));
         let (home, runtime) = (place("home"), place("run"));
         for folder in [&home, &runtime] {
@@ -206,9 +275,11 @@ impl Stage {
                 .and_then(|()| identity.chown(folder))
                 .with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        let mut command = identity.command(suite);
-        command.args(arguments).current_dir(&self.folder);
+        command.current_dir(&self.folder);
         command.env("HOME", home).env("XDG_RUNTIME_DIR", runtime);
+        if std::env::var_os("RUST_TEST_THREADS").is_none() {
+            command.env("RUST_TEST_THREADS", THREADS);
+        }
         if let Identity::Ordinary { name, .. } = identity {
             command.env("USER", name).env("LOGNAME", name);
         }
@@ -222,7 +293,7 @@ impl Stage {
         }
         command.env("ROADS_BIN", self.folder.join("roads"));
         command.env("ROADS_EXAMPLES", self.folder.join("examples"));
-        Ok(command)
+        Ok(())
     }
 }
 

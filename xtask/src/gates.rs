@@ -72,6 +72,34 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Builds the release and measures it.
+pub(crate) fn measure(root: &Path) -> Result<()> {
+    cargo(
+        root,
+        &[
+            "build",
+            "-q",
+            "--release",
+            "-p",
+            "roadstead",
+            "--bin",
+            "roads",
+        ],
+    )?;
+    cargo(
+        root,
+        &[
+            "run",
+            "-q",
+            "--release",
+            "-p",
+            e2e::PACKAGE,
+            "--bin",
+            "measure",
+        ],
+    )
+}
+
 fn describe(name: &str, outcome: &Result<()>, took: Duration) -> String {
     let seconds = took.as_secs_f64();
     match outcome {

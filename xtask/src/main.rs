@@ -1,5 +1,5 @@
 //! `cargo xtask`: the gates. `check` runs them all, `tidy` holds the shape of the code, `e2e` runs
-//! the end-to-end suite as root and as an ordinary user.
+//! the end-to-end suite as root and as an ordinary user, `measure` prints what it costs.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +16,8 @@ usage: cargo xtask COMMAND
 
   check           every gate, one after the other; CI runs this
   tidy            crate edges, sizes, docs, lints and licences
-  e2e [ARGS...]   the end-to-end suite; ARGS go to its test programs, as in: e2e lazy";
+  e2e [ARGS...]   the end-to-end suite; ARGS go to its test programs, as in: e2e lazy
+  measure         the figures that are promised, of a release build";
 
 fn main() -> ExitCode {
     match run() {
@@ -40,6 +41,7 @@ fn run() -> Result<()> {
         ["check"] => gates::check(&root),
         ["tidy"] => tidy::run(&root),
         ["e2e", ..] => e2e::run(&root, &words[1..]),
+        ["measure"] => gates::measure(&root),
         _ => bail!("no such command\n\n{USAGE}"),
     }
 }

@@ -76,16 +76,6 @@ impl Process {
         lines.find_map(|(key, value)| (key == name).then(|| value.trim().to_owned()))
     }
 
-    /// Its resident memory in bytes, without what it shares with files (`RssAnon`, proc(5)).
-    #[must_use]
-    pub fn memory(&self) -> Option<u64> {
-        let text = self.status("RssAnon")?;
-        text.strip_suffix(" kB")?
-            .parse::<u64>()
-            .ok()
-            .map(|kib| kib * 1024)
-    }
-
     /// The number of one of its namespaces: `net`, `mnt`, `pid`, `uts`, `ipc`, `user`, `cgroup`.
     ///
     /// # Panics

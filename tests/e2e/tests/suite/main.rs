@@ -3,6 +3,8 @@
 //!
 //! A module is a part of the promise; each test has a home, a daemon and apps of its own.
 
+#![expect(clippy::unwrap_used, reason = "all of it is tests")]
+
 mod activation;
 mod balance;
 mod cli;
