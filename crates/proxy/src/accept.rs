@@ -138,7 +138,8 @@ async fn captured(worker: Rc<Worker>, caller: InstanceId, client: TcpStream) {
             None => abort(client),
         }
     } else {
-        egress(&worker, &caller, client, called.into()).await;
+        // In a box, so that calls to services do not keep room for it.
+        Box::pin(egress(&worker, &caller, client, called.into())).await;
     }
 }
 
@@ -196,7 +197,7 @@ async fn egress(worker: &Worker, caller: &InstanceId, client: TcpStream, called:
     let connecting = timeout(EGRESS_CONNECT_TIMEOUT, TcpStream::connect(called));
     let outcome = tokio::select! {
         outcome = connecting => outcome,
-        () = connection::gone(&client) => return,
+        () = connection::gone(&client, connection::HELD_GRACE) => return,
     };
     match outcome {
         Ok(Ok(outside)) => {

@@ -37,6 +37,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How long a refused caller may take to say that it speaks HTTP, so that it gets an answer.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// How long a caller that has ended its sending side is held on.
+pub(crate) const HELD_GRACE: Duration = Duration::from_secs(1);
+
 /// How long the rest of a caller's first line may take: in other protocols it may be waiting for
 /// us by then.
 const UNSURE: Duration = Duration::from_millis(500);
@@ -50,53 +53,75 @@ pub(crate) struct Caller {
     pub(crate) trust: Trust,
 }
 
+/// What a connection turned out to be.
+enum Recognised {
+    /// HTTP.
+    Http(Opening),
+    /// Bytes for this endpoint, which the caller may have begun to send.
+    Bytes(Box<Dialled>, Option<Buffer>),
+    /// Something that is refused without a word.
+    Refused,
+    /// Over: the caller has gone, or we drain.
+    Over,
+}
+
 /// Serves a connection to a port of a service until it ends.
 pub(crate) async fn serve(
     worker: &Worker,
-    client: TcpStream,
+    mut client: TcpStream,
     destination: &Destination,
     caller: Caller,
 ) {
+    // In a box that is gone before the connection is idle.
+    match Box::pin(recognise(worker, &mut client, destination)).await {
+        Recognised::Http(opening) => {
+            http::serve(
+                worker,
+                client,
+                Route::To(destination.clone()),
+                caller,
+                opening,
+            )
+            .await;
+        }
+        Recognised::Bytes(dialled, first) => {
+            Box::pin(relay_to(worker, client, *dialled, first)).await;
+        }
+        Recognised::Refused => abort(client),
+        Recognised::Over => {}
+    }
+}
+
+async fn recognise(
+    worker: &Worker,
+    client: &mut TcpStream,
+    destination: &Destination,
+) -> Recognised {
     let Some(service) = worker.service(destination) else {
         debug!(%destination, "a call to a service that is not up");
-        return abort(client);
+        return Recognised::Refused;
     };
     let protocol = service.spec.protocol(destination.port);
     drop(service);
     let known = || worker.http_ports.borrow().contains(destination);
     match protocol {
-        Protocol::Tcp => tcp(worker, client, destination, None).await,
-        Protocol::Http1 => http(worker, client, destination, caller, Opening::default()).await,
-        Protocol::Detect if known() => listen_first(worker, client, destination, caller).await,
-        Protocol::Detect => dial_first(worker, client, destination, caller).await,
+        Protocol::Tcp => bytes(worker, client, destination, None).await,
+        Protocol::Http1 => Recognised::Http(Opening::default()),
+        Protocol::Detect if known() => listen_first(worker, client, destination).await,
+        Protocol::Detect => dial_first(worker, client, destination).await,
     }
 }
 
-/// Done when the caller has closed its connection, or at least its sending side. Needs no buffer,
-/// and bytes that wait to be read do not hide the end behind them.
-pub(crate) async fn gone(client: &TcpStream) {
+/// Done when the caller has gone: its connection was reset, or its sending side ended `grace` ago.
+/// A caller may have ended that side only, and still listen; nothing tells the two apart. Needs no
+/// buffer, and bytes that wait to be read do not hide the end behind them.
+pub(crate) async fn gone(client: &TcpStream, grace: Duration) {
     // In tokio this interest stands for "read closed" as well, and no priority data ever comes.
-    let ready = client.ready(Interest::PRIORITY.add(Interest::ERROR)).await;
-    if let Err(error) = ready {
-        debug!(%error, "cannot watch a connection");
+    let ended = client.ready(Interest::PRIORITY.add(Interest::ERROR)).await;
+    if ended.is_ok_and(|ready| !ready.is_error()) {
+        // Either way it is time to give up.
+        let _ = timeout(grace, client.ready(Interest::ERROR)).await;
     }
-}
-
-async fn http(
-    worker: &Worker,
-    client: TcpStream,
-    destination: &Destination,
-    caller: Caller,
-    opening: Opening,
-) {
-    http::serve(
-        worker,
-        client,
-        Route::To(destination.clone()),
-        caller,
-        opening,
-    )
-    .await;
 }
 
 /// A connection to an endpoint; none when the caller has gone.
@@ -109,20 +134,30 @@ async fn dial_for(
     tokio::select! {
         biased;
         dialled = dial(worker, destination, &mut tried, Reuse::Never) => Some(dialled),
-        () = gone(client) => None,
+        () = gone(client, HELD_GRACE) => None,
     }
 }
 
-/// Relays bytes between the caller and an endpoint; `first` was read from the caller already.
-async fn tcp(worker: &Worker, client: TcpStream, destination: &Destination, first: Option<Buffer>) {
-    match dial_for(worker, &client, destination).await {
-        Some(Ok(dialled)) => relay_to(worker, client, dialled, first).await,
+/// Bytes for an endpoint; `first` was read from the caller already.
+async fn bytes(
+    worker: &Worker,
+    client: &TcpStream,
+    destination: &Destination,
+    first: Option<Buffer>,
+) -> Recognised {
+    match dial_for(worker, client, destination).await {
+        Some(Ok(dialled)) => Recognised::Bytes(Box::new(dialled), first),
         Some(Err(why)) => {
             debug!(%destination, %why, "a connection was refused");
-            abort(client);
+            Recognised::Refused
         }
-        None => debug!(%destination, "the caller went away while it was held"),
+        None => gone_while_held(destination),
     }
+}
+
+fn gone_while_held(destination: &Destination) -> Recognised {
+    debug!(%destination, "the caller went away while it was held");
+    Recognised::Over
 }
 
 /// Relays bytes between the caller and an endpoint, which stays entered and awake meanwhile.
@@ -161,95 +196,83 @@ pub(crate) async fn relay_to(
 /// The caller's first bytes decide.
 async fn listen_first(
     worker: &Worker,
-    mut client: TcpStream,
+    client: &mut TcpStream,
     destination: &Destination,
-    caller: Caller,
-) {
-    let reading = worker.buffers.read(&mut client);
+) -> Recognised {
     let first = tokio::select! {
-        first = timeout(http::IDLE_TIMEOUT, reading) => first,
-        () = worker.draining.cancelled() => return,
+        first = timeout(http::IDLE_TIMEOUT, worker.buffers.read(client)) => first,
+        () = worker.draining.cancelled() => return Recognised::Over,
     };
     let mut first = match first {
         Ok(Ok(first)) if !first.is_empty() => first,
-        Ok(Ok(_) | Err(_)) | Err(_) => return debug!("the caller said nothing"),
+        Ok(Ok(_) | Err(_)) | Err(_) => return Recognised::Over,
     };
-    match read_on(&mut client, &mut first).await {
-        Ok(Speech::Http | Speech::Unsure) => {
-            http(worker, client, destination, caller, Opening::with(first)).await;
-        }
+    match read_on(client, &mut first).await {
+        Ok(Speech::Http | Speech::Unsure) => Recognised::Http(Opening::with(first)),
         Ok(Speech::Other) => {
             worker.http_ports.borrow_mut().remove(destination);
-            tcp(worker, client, destination, Some(first)).await;
+            bytes(worker, client, destination, Some(first)).await
         }
-        Err(error) => debug!(%error, "the caller went away"),
+        Err(_) => Recognised::Over,
     }
 }
 
 /// An endpoint is dialled at once, since it may be the one that speaks first.
 async fn dial_first(
     worker: &Worker,
-    mut client: TcpStream,
+    client: &mut TcpStream,
     destination: &Destination,
-    caller: Caller,
-) {
-    let dialled = match dial_for(worker, &client, destination).await {
-        Some(Ok(dialled)) => dialled,
-        Some(Err(why)) => return refuse(worker, client, destination, caller, why).await,
-        None => return debug!(%destination, "the caller went away while it was held"),
+) -> Recognised {
+    let dialled = match dial_for(worker, client, destination).await {
+        Some(Ok(dialled)) => Box::new(dialled),
+        Some(Err(why)) => return refuse(worker, client, destination, why).await,
+        None => return gone_while_held(destination),
     };
     let first = tokio::select! {
         biased;
-        first = worker.buffers.read(&mut client) => first,
-        _ = dialled.stream.readable() => return relay_to(worker, client, dialled, None).await,
-        () = sleep(SILENCE) => return relay_to(worker, client, dialled, None).await,
+        first = worker.buffers.read(client) => first,
+        _ = dialled.stream.readable() => return Recognised::Bytes(dialled, None),
+        () = sleep(SILENCE) => return Recognised::Bytes(dialled, None),
     };
     let mut first = match first {
         Ok(first) if !first.is_empty() => first,
         // The caller has nothing to say, but may want to hear.
-        Ok(_) => return relay_to(worker, client, dialled, None).await,
-        Err(error) => return debug!(%error, "the caller went away"),
+        Ok(_) => return Recognised::Bytes(dialled, None),
+        Err(_) => return Recognised::Over,
     };
-    match read_on(&mut client, &mut first).await {
+    match read_on(client, &mut first).await {
         Ok(Speech::Http) => {
             worker.http_ports.borrow_mut().insert(destination.clone());
-            let opening = Opening {
+            Recognised::Http(Opening {
                 first: Some(first),
                 dialled: Some(Ok(dialled)),
-            };
-            http(worker, client, destination, caller, opening).await;
+            })
         }
-        Ok(Speech::Other | Speech::Unsure) => {
-            relay_to(worker, client, dialled, Some(first)).await;
-        }
-        Err(error) => debug!(%error, "the caller went away"),
+        Ok(Speech::Other | Speech::Unsure) => Recognised::Bytes(dialled, Some(first)),
+        Err(_) => Recognised::Over,
     }
 }
 
-/// Answers in words if the caller speaks HTTP, and resets the connection if not.
+/// A caller that speaks HTTP gets the reason in words.
 async fn refuse(
     worker: &Worker,
-    mut client: TcpStream,
+    client: &mut TcpStream,
     destination: &Destination,
-    caller: Caller,
     why: NotDialled,
-) {
+) -> Recognised {
     let spoken = async {
-        let mut first = worker.buffers.read(&mut client).await?;
-        let speech = read_on(&mut client, &mut first).await?;
+        let mut first = worker.buffers.read(client).await?;
+        let speech = read_on(client, &mut first).await?;
         Ok::<_, io::Error>((speech, first))
     };
     match timeout(LAST_WORD, spoken).await {
-        Ok(Ok((Speech::Http, first))) => {
-            let opening = Opening {
-                first: Some(first),
-                dialled: Some(Err(why)),
-            };
-            http(worker, client, destination, caller, opening).await;
-        }
+        Ok(Ok((Speech::Http, first))) => Recognised::Http(Opening {
+            first: Some(first),
+            dialled: Some(Err(why)),
+        }),
         Ok(Ok((Speech::Other | Speech::Unsure, _)) | Err(_)) | Err(_) => {
             debug!(%destination, %why, "a connection was refused");
-            abort(client);
+            Recognised::Refused
         }
     }
 }

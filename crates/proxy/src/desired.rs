@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::{InstanceId, ServiceAddress, Transport};
-use netns::Namespace;
+use netns::{Namespace, NamespaceError};
 
 use crate::listen::Place;
 
@@ -52,7 +52,19 @@ pub(crate) struct Ambassador {
     udp: Mutex<Vec<Option<UdpCapture>>>,
     /// The ports that have accepted a connection of ours.
     seen_listening: Mutex<BTreeSet<u16>>,
+    spare: Mutex<Spare>,
 }
+
+/// Sockets that were made inside and are not yet connected. To an ordinary user a visit to a
+/// namespace is dear, so a burst of calls makes several at a time: twice as many at each visit.
+#[derive(Debug)]
+struct Spare {
+    sockets: Vec<OwnedFd>,
+    next: usize,
+}
+
+/// How many sockets one visit makes at most.
+const SPARE_MAX: usize = 16;
 
 /// How soon after an instance's start a port that refuses may still be about to listen.
 const STARTING: Duration = Duration::from_secs(10);
@@ -66,6 +78,10 @@ impl Ambassador {
             tcp: Mutex::new(attachment.tcp.into_iter().map(Some).collect()),
             udp: Mutex::new(attachment.udp.into_iter().map(Some).collect()),
             seen_listening: Mutex::new(BTreeSet::new()),
+            spare: Mutex::new(Spare {
+                sockets: Vec::new(),
+                next: 1,
+            }),
         }
     }
 
@@ -77,6 +93,22 @@ impl Ambassador {
     /// The UDP capture sockets of one of `workers` workers; each can be had once.
     pub(crate) fn take_udp(&self, worker: usize, workers: usize) -> Vec<UdpCapture> {
         take_share(&self.udp, worker, workers)
+    }
+
+    /// A socket made inside, to dial the instance with.
+    pub(crate) fn connect_socket(&self) -> Result<OwnedFd, NamespaceError> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(socket) = spare.sockets.pop() {
+            return Ok(socket);
+        }
+        // Where descriptors run out, the next visit asks for one.
+        let count = std::mem::replace(&mut spare.next, 1);
+        spare.sockets = self.namespace.connect_sockets(count)?;
+        spare.next = (count * 2).min(SPARE_MAX);
+        spare
+            .sockets
+            .pop()
+            .map_or_else(|| self.namespace.connect_socket(), Ok)
     }
 
     /// Remembers that a port accepts.

@@ -180,10 +180,10 @@ async fn connect_once(
     ambassador: &Ambassador,
     port: u16,
 ) -> Result<TcpStream, Failure> {
-    let socket = match ambassador.namespace.connect_socket() {
+    let socket = match ambassador.connect_socket() {
         Err(error) if is_exhausted(&error) => {
             worker.pool.clear();
-            ambassador.namespace.connect_socket()
+            ambassador.connect_socket()
         }
         outcome => outcome,
     };

@@ -174,6 +174,7 @@ impl Session<'_> {
                     continue;
                 }
                 () = sleep_until(idle_until) => return Ok(()),
+                () = self.worker.draining.cancelled() => return Ok(()),
             }
             idle_until = Instant::now() + IDLE_TIMEOUT;
         }

@@ -23,7 +23,7 @@ use super::download::{Answered, Broken, Download};
 use super::inbox::Inbox;
 use super::refusal::Refusal;
 use super::upload::{Progress, Trouble, upload};
-use crate::connection::{Caller, gone};
+use crate::connection::{Caller, HELD_GRACE, gone};
 use crate::dial::{self, Dialled, NotDialled, Origin, dial};
 use crate::ingress::Hosts;
 use crate::pool::Reuse;
@@ -86,7 +86,7 @@ impl<'a, 'w> Exchange<'a, 'w> {
         mut self,
         client: &mut TcpStream,
         route: &Route,
-        dialled: Option<Result<Dialled, NotDialled>>,
+        dialled: Option<Result<Box<Dialled>, NotDialled>>,
     ) -> Next {
         match self.body.advance(self.inbox.bytes()) {
             Ok(advanced) => self.ahead = advanced.consumed,
@@ -118,7 +118,7 @@ impl<'a, 'w> Exchange<'a, 'w> {
         &mut self,
         client: &mut TcpStream,
         destination: &Destination,
-        mut prepared: Option<Result<Dialled, NotDialled>>,
+        mut prepared: Option<Result<Box<Dialled>, NotDialled>>,
     ) -> Next {
         let repeatable = self.head.method().is_idempotent() && self.body.state() == State::Done;
         let mut reuse = if repeatable {
@@ -130,11 +130,11 @@ impl<'a, 'w> Exchange<'a, 'w> {
         let mut retries_left = dial::RETRIES_MAX;
         loop {
             let dialled = match prepared.take() {
-                Some(dialled) => dialled,
+                Some(dialled) => dialled.map(|dialled| *dialled),
                 None => tokio::select! {
                     biased;
                     dialled = dial(self.worker, destination, &mut tried, reuse) => dialled,
-                    () = gone(client) => return Next::Close,
+                    () = gone(client, HELD_GRACE) => return Next::Close,
                 },
             };
             let mut dialled = match dialled {

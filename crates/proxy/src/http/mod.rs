@@ -49,7 +49,7 @@ pub(crate) struct Opening {
     /// The caller's first bytes.
     pub(crate) first: Option<Buffer>,
     /// The endpoint of the first call, or why it has none.
-    pub(crate) dialled: Option<Result<Dialled, NotDialled>>,
+    pub(crate) dialled: Option<Result<Box<Dialled>, NotDialled>>,
 }
 
 impl Opening {
@@ -83,14 +83,15 @@ pub(crate) async fn serve(
             }
         };
         let exchange = Exchange::new(worker, caller, &head, &mut inbox);
-        match exchange.run(&mut client, &route, dialled.take()).await {
+        // In a box that is gone before the connection is idle: it is most of what a call keeps.
+        match Box::pin(exchange.run(&mut client, &route, dialled.take())).await {
             Next::Call => {}
             Next::Close => return,
             Next::Abort => return abort(client),
-            Next::Linger => return linger(&mut client).await,
+            Next::Linger => return Box::pin(linger(&mut client)).await,
             Next::Relay(dialled) => {
                 let first = inbox.into_rest();
-                return connection::relay_to(worker, client, *dialled, first).await;
+                return Box::pin(connection::relay_to(worker, client, *dialled, first)).await;
             }
         }
     }

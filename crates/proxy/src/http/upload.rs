@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use http1::Reject;
 use http1::body::{Decoder, State};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::timeout;
 
 use super::inbox::Inbox;
+use crate::connection::gone;
 use crate::worker::Worker;
 
-/// How long a caller that has ended its sending side may wait for an answer. It may have only
-/// half-closed; most have gone, and an endpoint should not work for those.
-const HALF_CLOSED: Duration = Duration::from_secs(30);
+/// How long a caller that has ended its sending side may wait for an answer.
+const ANSWER_GRACE: Duration = Duration::from_secs(30);
 
 /// How far a request has been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,19 +66,6 @@ pub(super) async fn upload(
             inbox.put(buffer);
         }
     }
-    gone_for_good(caller).await;
+    gone(caller.as_ref(), ANSWER_GRACE).await;
     Trouble::CallerGone
-}
-
-/// Done when the caller has reset its connection, or ended its sending side long ago.
-async fn gone_for_good(caller: &ReadHalf<'_>) {
-    // As in `connection::gone`: this interest stands for "read closed" as well.
-    let Ok(ready) = caller.ready(Interest::PRIORITY.add(Interest::ERROR)).await else {
-        return;
-    };
-    if !ready.is_error() {
-        let reset = caller.ready(Interest::ERROR);
-        // Either way it is time to give up.
-        let _ = timeout(HALF_CLOSED, reset).await;
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::Protocol;
 
@@ -127,6 +128,45 @@ fn an_endpoint_that_dies_costs_no_idempotent_call() {
                 .iter()
                 .all(|request| request.line.starts_with("GET") || request.body == "abc")
         );
+    });
+}
+
+#[test]
+fn instances_killed_under_load_fail_no_idempotent_call() {
+    with_namespaces(|| {
+        let bed = bed(Protocol::Detect);
+        let client = bed.instance("client", 1);
+        let mut current = bed.instance("web", 1);
+        let mut server = Server::answering(&current, WEB, "alive");
+        bed.ready(&[&current]);
+        let ended = AtomicBool::new(false);
+        let caller = || {
+            let mut peer = Peer::new(bed.call(&client, "web", WEB));
+            let mut calls = 0;
+            while !ended.load(Ordering::SeqCst) {
+                assert_eq!(peer.get("web", "/").body, "alive");
+                calls += 1;
+            }
+            calls
+        };
+        std::thread::scope(|scope| {
+            let callers: Vec<_> = (0..4).map(|_| scope.spawn(caller)).collect();
+            for number in 2..12 {
+                let calls = bed.load("web").calls;
+                until("calls are made", || bed.load("web").calls > calls + 20);
+                server.kill();
+                // Its end is noticed a moment later, and another one is started.
+                let next = bed.instance("web", number);
+                current.endpoint.close();
+                bed.ready(&[]);
+                server = Server::answering(&next, WEB, "alive");
+                bed.ready(&[&next]);
+                current = next;
+            }
+            ended.store(true, Ordering::SeqCst);
+            let calls = callers.into_iter().map(|caller| caller.join().unwrap());
+            assert!(calls.sum::<u32>() > 200);
+        });
     });
 }
 
@@ -275,6 +315,58 @@ fn an_early_refusal_is_heard_by_a_caller_that_still_sends() {
         peer.send(&"x".repeat(10_000));
         assert_eq!(peer.rest(), "");
     });
+}
+
+#[test]
+fn calls_sent_at_once_are_answered_in_order() {
+    with_namespaces(|| {
+        let bed = bed(Protocol::Detect);
+        let (client, web) = (bed.instance("client", 1), bed.instance("web", 1));
+        Server::start(&web, WEB, |_, stream| {
+            let mut peer = Peer::new(stream);
+            while let Some(request) = peer.receive() {
+                let echo = format!("{} {}", request.line, request.body);
+                peer.send(&format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{echo}",
+                    echo.len()
+                ));
+            }
+        });
+        bed.ready(&[&web]);
+        let mut peer = Peer::new(bed.call(&client, "web", WEB));
+        peer.send(
+            "GET /1 HTTP/1.1\r\nHost: web\r\n\r\n\
+             PUT /2 HTTP/1.1\r\nHost: web\r\nContent-Length: 3\r\n\r\nabc\
+             POST /3 HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n\
+             GET /4 HTTP/1.1\r\nHost: web\r\n\r\n",
+        );
+        for echo in [
+            "GET /1 HTTP/1.1 ",
+            "PUT /2 HTTP/1.1 abc",
+            "POST /3 HTTP/1.1 de",
+            "GET /4 HTTP/1.1 ",
+        ] {
+            assert_eq!(peer.receive().unwrap().body, echo);
+        }
+    });
+}
+
+#[test]
+fn a_caller_that_has_only_ended_its_sending_side_is_answered() {
+    for protocol in [Protocol::Http1, Protocol::Detect] {
+        with_namespaces(|| {
+            let bed = bed(protocol);
+            let (client, web) = (bed.instance("client", 1), bed.instance("web", 1));
+            Server::answering(&web, WEB, "heard");
+            let mut peer = Peer::new(bed.call(&client, "web", WEB));
+            peer.send("GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n");
+            peer.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+            bed.woken();
+            bed.ready(&[&web]);
+            assert_eq!(peer.receive().unwrap().body, "heard");
+            assert_eq!(peer.rest(), "");
+        });
+    }
 }
 
 #[test]

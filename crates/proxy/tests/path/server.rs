@@ -1,6 +1,6 @@
 //! Servers inside instances: threads of the test that play an endpoint's program.
 
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -14,6 +14,7 @@ pub(crate) struct Server {
     connections: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<Message>>>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
+    listener: Arc<Mutex<Option<TcpListener>>>,
 }
 
 impl Server {
@@ -25,6 +26,7 @@ impl Server {
     ) -> Self {
         let listener = instance.listen(port);
         let server = Self::default();
+        *server.listener.lock().unwrap() = Some(listener.try_clone().unwrap());
         let own = server.clone();
         thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
@@ -80,6 +82,14 @@ impl Server {
     /// Keeps no connection open by itself.
     pub(crate) fn forget(&self) {
         self.streams.lock().unwrap().clear();
+    }
+
+    /// Ends as a killed program does: nothing listens, and all connections are cut.
+    pub(crate) fn kill(&self) {
+        if let Some(listener) = self.listener.lock().unwrap().take() {
+            rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
+        }
+        self.cut();
     }
 
     /// Cuts all its connections.
