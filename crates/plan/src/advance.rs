@@ -69,14 +69,13 @@ impl Instance {
             (Life::Frozen(_), Goal::Rest(Rest::Stopped)) if self.hitch.is_some() => {
                 self.thaw(terms, draft);
             }
-            (Life::Running(_), Goal::Rest(Rest::Frozen)) => {
-                if self.is_drained(terms, draft) {
-                    self.freeze(terms, draft);
-                }
-            }
-            (Life::Running(_), Goal::Rest(Rest::Stopped)) => {
-                if self.is_drained(terms, draft) {
-                    self.stop(terms, draft);
+            (Life::Running(run), Goal::Rest(rest)) => {
+                // Only what was ready is frozen, since what was thawed is ready at once.
+                let freezes = rest == Rest::Frozen && run.ready.is_yes();
+                match (self.is_drained(terms, draft), freezes) {
+                    (true, true) => self.freeze(terms, draft),
+                    (true, false) => self.stop(terms, draft),
+                    (false, _) => {}
                 }
             }
             (Life::Running(_), Goal::Stop | Goal::Remove) => {
@@ -110,6 +109,8 @@ impl Instance {
                 if let Some(fact) = self.probing.succeed(run, terms.spec, draft.now) {
                     let happened = terms.whose.happened(Some(self.number), fact);
                     draft.events.push(happened);
+                    // Others wait for that, and their goals are chosen already.
+                    draft.due(draft.now);
                 }
             }
             Due::Now(how, timeout) => {

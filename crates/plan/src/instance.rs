@@ -194,11 +194,14 @@ impl Instance {
                 run.ready = Ready::Yes { since: now };
                 Life::Frozen(run)
             }
-            Sight::Exited(status) => Life::Down(Down {
-                cause: Cause::Ended(status),
-                by: By::Itself,
-                was_ready: true,
-            }),
+            Sight::Exited(status) => {
+                instance.exit_unheard = true;
+                Life::Down(Down {
+                    cause: Cause::Ended(status),
+                    by: By::Itself,
+                    was_ready: true,
+                })
+            }
         };
         instance
     }
@@ -392,9 +395,12 @@ impl Instance {
 
     /// Its program ended, says an event.
     pub(crate) fn handle_exited(&mut self, status: ExitStatus, heard: &mut Hearing) {
-        if self.exit_unheard || self.is_pending(Kind::Start) {
-            // Of this run or of the one before? The engine knows.
-            self.exit_unheard = false;
+        let of_an_earlier_run = std::mem::take(&mut self.exit_unheard);
+        if !self.is_live() {
+            return;
+        }
+        if of_an_earlier_run || self.is_pending(Kind::Start) {
+            // Perhaps; the engine knows.
             self.doubt = true;
             heard.doubt = true;
             return;

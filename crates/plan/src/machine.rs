@@ -158,6 +158,12 @@ impl Machine {
     }
 
     fn handle_exited(&mut self, id: &InstanceId, status: ExitStatus, now: Moment) {
+        let known = self.services.get(&id.service);
+        if !known.is_some_and(|service| service.has(id.number)) {
+            // A list that is on its way may have it still running.
+            self.observing.wanted |= self.observing.asked.is_some();
+            return;
+        }
         self.hear(id, now, |service, heard| {
             service.handle_exited(id.number, status, heard);
         });

@@ -121,6 +121,7 @@ impl Service {
         let rests_at = quiet_since + self.idle();
         if own.is_quiet() && (rests_at <= now || self.has_ended()) {
             self.posture = Posture::Resting { cause: Cause::Idle };
+            draft.due(now);
         } else {
             draft.due(rests_at);
         }

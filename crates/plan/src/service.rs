@@ -257,6 +257,11 @@ impl Service {
         self.instances.push(instance);
     }
 
+    /// Whether it has an instance of this number.
+    pub(crate) fn has(&self, number: u32) -> bool {
+        self.position(number).is_some()
+    }
+
     fn position(&self, number: u32) -> Option<usize> {
         self.instances.iter().position(|i| i.number == number)
     }

@@ -41,7 +41,7 @@ pub enum Action {
     /// Start it, or start it again with the files it had. Done when its program was started and
     /// its ambassador is served.
     Start {
-        /// Which; its endpoint is made anew.
+        /// Which; an endpoint that it had before stays its endpoint.
         id: InstanceId,
         /// Of which revision it is a copy.
         revision: Revision,

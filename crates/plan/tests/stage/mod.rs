@@ -19,7 +19,7 @@ use plan::{
 const PASSES_MAX: usize = 20;
 
 /// The machine and its surroundings.
-pub struct Stage {
+pub(crate) struct Stage {
     now: Moment,
     machine: Option<Machine>,
     desired: Desired,
@@ -57,7 +57,7 @@ impl Stage {
 
     /// Plays the lines of a script that begin with `>`, keeps its comments, and returns the whole
     /// with what the machine decided after each line.
-    pub fn play(script: &str) -> String {
+    pub(crate) fn play(script: &str) -> String {
         let mut stage = Self::new();
         for line in script.lines() {
             if let Some(direction) = line.strip_prefix("> ") {
