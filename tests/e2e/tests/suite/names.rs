@@ -2,14 +2,17 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 
 use e2e::{App, free_port};
 use serde_json::Value;
 
-use crate::support::{echoes, has};
+use crate::support::{echoes, has, is_root};
 
 /// Asks the name server inside an instance, by bytes.
 const ASK: &str = include_str!("ask.py");
+/// A resolver for a machine that has none.
+const RESOLVER: &str = include_str!("resolver.py");
 
 /// What an instance's name server answers: `{"rcode": 0, "answers": ["A 127.127.0.2", …]}`.
 fn ask(app: &App, service: &str, transport: &str, name: &str, kind: &str) -> Value {
@@ -71,6 +74,55 @@ fn names_are_answered_over_udp_and_tcp_as_their_types_ask() {
         let answer = ask(&app, "a", transport, "no-such.demo.internal", "A");
         assert_eq!(answer["rcode"], 3, "{answer}");
     }
+}
+
+/// In namespaces where the machine's only resolver is ours, which any user may make.
+#[test]
+fn other_names_are_asked_of_the_machines_resolvers() {
+    if !has(&["python3", "ip"]) {
+        return;
+    }
+    let app = App::of(&echoes(&["a"]));
+    let roads = app.roads();
+    let resolver = roads.write("resolver.py", RESOLVER);
+    let configuration = roads.write("resolv.conf", "nameserver 127.0.0.1\n");
+    let ask = roads.write("ask.py", ASK);
+    let line = format!(
+        "set -e
+ip link set lo up
+mount --bind {configuration} /etc/resolv.conf
+mkfifo said
+python3 {resolver} > said &
+resolver=$!
+read listens < said
+{roads} up -d -f {file} >&2
+for transport in udp tcp; do
+  {roads} exec -T -p demo a python3 -c \"$(cat {ask})\" $transport outside.example A
+done
+{roads} down -p demo >&2
+kill $resolver",
+        configuration = configuration.display(),
+        resolver = resolver.display(),
+        roads = roads.binary().display(),
+        file = app.file().display(),
+        ask = ask.display(),
+    );
+    let mut unshare = roads.settled(Command::new("timeout"));
+    unshare.args(["100", "unshare", "--net", "--mount"]);
+    if !is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    unshare.args(["sh", "-c", &line]);
+    let outcome = roads.outcome(&mut unshare);
+    assert!(outcome.status.success(), "{outcome:#?}");
+    for line in outcome.stdout.lines() {
+        let answer: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            (&answer["rcode"], &answer["answers"][0]),
+            (&0.into(), &"A 192.0.2.7".into())
+        );
+    }
+    assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:#?}");
 }
 
 #[test]
