@@ -28,7 +28,11 @@ const EGRESS_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts for ever.
-pub(crate) async fn accept(listener: &TcpListener, accepted: impl Fn(TcpStream, SocketAddr)) {
+pub(crate) async fn accept(
+    worker: &Worker,
+    listener: &TcpListener,
+    accepted: impl Fn(TcpStream, SocketAddr),
+) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -42,6 +46,7 @@ pub(crate) async fn accept(listener: &TcpListener, accepted: impl Fn(TcpStream, 
             Err(error) if concerns_one_connection(&error) => debug!(%error, "accept failed"),
             Err(error) => {
                 warn!(%error, "cannot accept; trying again");
+                worker.pool.clear();
                 sleep(EXHAUSTED_PAUSE).await;
             }
         }

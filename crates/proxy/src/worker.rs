@@ -268,11 +268,10 @@ fn run_tcp(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener cannot be served by a worker"),
     };
-    let token = token.clone();
+    let (own, token) = (Rc::clone(worker), token.clone());
     worker.spawn(async move {
-        token
-            .run_until_cancelled(accept::accept(&listener, accepted))
-            .await;
+        let accepting = accept::accept(&own, &listener, accepted);
+        token.run_until_cancelled(accepting).await;
     });
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::time::Duration;
 
 use http1::body::{Decoder, State};
 use http1::request::RequestHead;
@@ -9,6 +10,7 @@ use http1::response::{self, Asked, RelayBody, ResponseEdits, ResponseHead, Role}
 use http1::{Parsed, Persistence, Reject, Version};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::timeout;
 
 use super::upload::Progress;
 use crate::buffer::Buffer;
@@ -16,6 +18,9 @@ use crate::worker::Worker;
 
 /// What a body's first piece may measure to be sent in one write with its head.
 const COALESCED_BYTES_MAX: usize = 8 * 1024;
+
+/// How long a caller may take to read one piece of its answer.
+const SEND_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How an answer ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,10 +124,7 @@ impl Download<'_, '_> {
         }
         let mut out = self.worker.buffers.take();
         head.write_to(out.vec(), &self.edits());
-        self.caller
-            .write_all(out.bytes())
-            .await
-            .map_err(|_| Broken::CallerGone)
+        self.write(out.bytes()).await
     }
 
     async fn switch(&mut self, head: &ResponseHead, rest: &Buffer) -> Result<Answered, Broken> {
@@ -224,10 +226,14 @@ impl Download<'_, '_> {
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         self.begun.set(true);
-        self.caller
-            .write_all(bytes)
-            .await
-            .map_err(|_| Broken::CallerGone)
+        self.write(bytes).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        match timeout(SEND_TIMEOUT, self.caller.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Broken::CallerGone),
+        }
     }
 
     /// The next bytes of a body; none at the connection's end.

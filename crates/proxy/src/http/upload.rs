@@ -7,6 +7,7 @@ use http1::Reject;
 use http1::body::{Decoder, State};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::timeout;
 
 use super::inbox::Inbox;
 use crate::connection::gone;
@@ -14,6 +15,9 @@ use crate::worker::Worker;
 
 /// How long a caller that has ended its sending side may wait for an answer.
 const ANSWER_GRACE: Duration = Duration::from_secs(30);
+
+/// How long a caller may be silent within its body.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// How far a request has been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +49,9 @@ pub(super) async fn upload(
     progress: &Cell<Progress>,
 ) -> Trouble {
     while progress.get() == Progress::Partly {
-        let mut buffer = match worker.buffers.read(caller).await {
-            Ok(buffer) if !buffer.is_empty() => buffer,
-            Ok(_) | Err(_) => return Trouble::CallerGone,
+        let mut buffer = match timeout(SILENCE_MAX, worker.buffers.read(caller)).await {
+            Ok(Ok(buffer)) if !buffer.is_empty() => buffer,
+            Ok(Ok(_) | Err(_)) | Err(_) => return Trouble::CallerGone,
         };
         let advanced = match body.advance(buffer.bytes()) {
             Ok(advanced) => advanced,
