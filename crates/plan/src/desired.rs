@@ -111,12 +111,6 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// The demand for a service.
-    #[must_use]
-    pub fn service(&self, service: &ServiceName) -> ServiceDemand {
-        self.services.get(service).copied().unwrap_or_default()
-    }
-
     /// Calls and connections inside an instance.
     #[must_use]
     pub fn in_flight(&self, id: &InstanceId) -> u32 {

@@ -269,17 +269,17 @@ impl Machine {
             ..
         } = draft;
         self.tickets = tickets;
-        let mut routes = BTreeMap::new();
-        let mut report = Report::default();
-        for (name, route, service) in accounts {
-            routes.insert(name.clone(), route);
-            report.services.insert(name, service);
-        }
+        let (routes, services): (Vec<_>, Vec<_>) = accounts
+            .into_iter()
+            .map(|(name, route, service)| ((name.clone(), route), (name, service)))
+            .unzip();
         Pass {
             steps,
-            routes,
+            routes: routes.into_iter().collect(),
             events,
-            report,
+            report: Report {
+                services: services.into_iter().collect(),
+            },
             next,
         }
     }
@@ -343,7 +343,7 @@ impl Machine {
                     fate: &fate,
                     blocked: ending.is_none() && !waits.is_empty(),
                     dependant_runs: ending.is_some(),
-                    demand: demand.service(name),
+                    demand: service.demand,
                 },
                 waits,
                 demand,
@@ -372,7 +372,12 @@ impl Machine {
     /// Wakes what is called or waited for, rests what is idle; what is waited for.
     fn settle(&mut self, demand: &Demand, draft: &mut Draft) -> Waits {
         let wish = self.wish;
+        // Both are in the order of their names: one walk, and no search for each.
+        let mut demands = demand.services.iter().peekable();
         for (name, service) in &mut self.services {
+            while demands.next_if(|(other, _)| *other < name).is_some() {}
+            let own = demands.next_if(|(other, _)| *other == name);
+            service.demand = own.map(|(_, demand)| *demand).unwrap_or_default();
             if fate(wish, service) == Fate::Run {
                 let whose = Whose {
                     app: &self.app,

@@ -62,7 +62,7 @@ impl Posture {
 impl Service {
     /// Wakes it, or lets it fall asleep, by demand.
     pub(crate) fn settle_posture(&mut self, whose: Whose, demand: &Demand, draft: &mut Draft) {
-        let own = demand.service(whose.service);
+        let own = self.demand;
         match self.posture {
             Posture::Asleep { .. } if own.held > 0 => {
                 draft

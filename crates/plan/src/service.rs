@@ -6,7 +6,7 @@ use model::{ActivationMode, Image, InstanceId, Moment, Revision, ServiceName, Se
 
 use crate::instance::{Afterwards, Hearing, Instance, Life};
 use crate::posture::Posture;
-use crate::{Failure, Reason, ServiceDesired, Sighting, Ticket};
+use crate::{Failure, Reason, ServiceDemand, ServiceDesired, Sighting, Ticket};
 
 /// A service.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Service {
     /// The newest ticket when an instance was last removed.
     removed: Ticket,
     pub(crate) posture: Posture,
+    /// As this pass has it.
+    pub(crate) demand: ServiceDemand,
     /// Why no instance can be started until a person changes something.
     pub(crate) refusal: Option<Refusal>,
     pub(crate) cannot_freeze: bool,
@@ -54,6 +56,7 @@ impl Service {
         Self {
             posture: Posture::initial(desired.mode, now),
             desired,
+            demand: ServiceDemand::default(),
             leaving: false,
             rank: 0,
             instances: Vec::new(),
@@ -270,4 +273,15 @@ impl Service {
 /// The length of something that is never longer than the bound on instances.
 pub(crate) fn count<T>(items: impl Iterator<Item = T>) -> u32 {
     u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleeping_service_is_small() {
+        assert!(size_of::<Service>() <= 256, "{}", size_of::<Service>());
+        assert!(size_of::<Instance>() <= 384, "{}", size_of::<Instance>());
+    }
 }
