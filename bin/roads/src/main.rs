@@ -1,3 +1,41 @@
 //! The `roads` command: picks the adapters and wires them.
 
-fn main() {}
+mod daemon;
+mod dataplane;
+
+use std::process::ExitCode;
+
+use cli::{ALREADY_RUNNING, Invocation, LockError};
+
+fn main() -> ExitCode {
+    #[cfg(feature = "coins")]
+    if let Some(code) = coin_service() {
+        return code;
+    }
+    match cli::parse() {
+        Invocation::Command(command) => cli::run(command),
+        Invocation::Daemon(wish) => match daemon::run(&wish) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.is::<LockError>() => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(ALREADY_RUNNING)
+            }
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// `roads coins SERVICE …` is a service of the example application, which finds its programs
+/// wherever `roads` is. Before anything else: the example measures its own start.
+#[cfg(feature = "coins")]
+fn coin_service() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next()? != "coins" {
+        return None;
+    }
+    let service = arguments.next().unwrap_or_default();
+    Some(coins::run(&service, &arguments.collect::<Vec<_>>()))
+}

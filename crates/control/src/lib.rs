@@ -22,4 +22,5 @@ mod status;
 
 pub use command::{Changes, Control, Exec, Parts, UpDone, UpWish};
 pub use error::ControlError;
+pub use plan::Progress;
 pub use status::{AppStatus, InstanceStatus, ServiceStatus};
