@@ -15,7 +15,7 @@ use control::Control;
 use dns::{NameServer, Resolvers, Transport};
 use engine_embedded::EmbeddedEngine;
 use model::{AppSpec, Moment, Timestamp};
-use ports::{AppRecord, AppWish, Clock, Engine, Store};
+use ports::{AppRecord, Clock, Engine, Store};
 use proxy::{ListenerChange, Proxy, ProxyConfig};
 use server::{Listener, Server};
 use store::SqliteStore;

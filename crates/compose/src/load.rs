@@ -147,7 +147,9 @@ impl DraftApp {
         let services = self.services.into_iter();
         AppSpec {
             name: self.name,
-            services: services.map(|(name, draft)| (name, draft.spec)).collect(),
+            services: services
+                .map(|(name, draft)| (name, draft.spec.into()))
+                .collect(),
             networks: self.networks,
             volumes: self.volumes,
         }

@@ -100,7 +100,7 @@ pub(crate) fn desired(record: &AppRecord, directory: &Directory, wish: Wish) -> 
             } else {
                 Selection::Unselected
             },
-            ..ServiceDesired::new(Arc::new(spec.clone()), known.revision)
+            ..ServiceDesired::new(Arc::clone(spec), known.revision)
         };
         Some((name.clone(), desired))
     });

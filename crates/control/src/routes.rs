@@ -138,7 +138,7 @@ impl Routes {
         revision_of: impl Fn(&InstanceId) -> Revision,
     ) -> Option<Service> {
         // A service that is leaving has routes no longer.
-        let spec = self.directory.service(name)?.clone();
+        let spec = Arc::clone(self.directory.service(name)?);
         let activity = Arc::clone(self.activities.get(name)?);
         let endpoints = route
             .ready
@@ -152,7 +152,7 @@ impl Routes {
             }
         };
         Some(Service {
-            spec: Arc::new(spec),
+            spec,
             endpoints,
             availability,
             activity,

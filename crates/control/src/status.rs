@@ -133,7 +133,7 @@ impl Published {
                 .collect(),
             load,
             last_demand: load.last_demand.map(|at| now.since(at)),
-            http_port: spec.and_then(model::ServiceSpec::http_port),
+            http_port: spec.and_then(|spec| spec.http_port()),
             owner: spec.and_then(|spec| spec.owner.clone()),
             address: self.directory.addresses().get(name),
             networks: spec

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
@@ -16,7 +17,7 @@ pub struct AppSpec {
     /// Its name.
     pub name: AppName,
     /// Its services; those of inactive profiles are not among them.
-    pub services: BTreeMap<ServiceName, ServiceSpec>,
+    pub services: BTreeMap<ServiceName, Arc<ServiceSpec>>,
     /// Its networks, `default` included when a service is on it.
     pub networks: BTreeMap<NetworkName, NetworkSpec>,
     /// Its named volumes.
@@ -319,6 +320,26 @@ impl ServiceSpec {
         self.protocols.get(&port).copied().unwrap_or_default()
     }
 
+    /// Whether an instance of `other` is as good as one of this: nothing that its program can see
+    /// differs. Such a change keeps the revision, and no instance is replaced for it.
+    #[must_use]
+    pub fn runs_like(&self, other: &Self) -> bool {
+        let seen = |spec: &Self| Self {
+            owner: None,
+            publish: Vec::new(),
+            protocols: BTreeMap::new(),
+            depends_on: BTreeMap::new(),
+            healthcheck: None,
+            restart: Restart::No,
+            scale: Scale::default(),
+            stop_signal: Signal::TERM,
+            stop_grace_period: Self::STOP_GRACE_PERIOD,
+            activation: Activation::default(),
+            ..spec.clone()
+        };
+        seen(self) == seen(other)
+    }
+
     /// The port that answers as `http://SERVICE.APP.localhost`: the one declared as HTTP, else
     /// 80 or 8080 or the lowest declared that is not declared as plain TCP.
     #[must_use]
@@ -331,5 +352,23 @@ impl ServiceSpec {
             .find(|&port| self.protocol(port) == Protocol::Http1)
             .or_else(|| maybe().find(|port| [80, 8080].contains(port)))
             .or_else(|| maybe().next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ActivationMode;
+
+    #[test]
+    fn only_what_a_program_sees_asks_for_a_new_instance() {
+        let spec = ServiceSpec::new(ServiceName::new("web").unwrap(), Image::Host);
+        let mut lazy = spec.clone();
+        lazy.activation.mode = ActivationMode::OnDemand;
+        lazy.scale.instances = 3;
+        assert!(spec.runs_like(&lazy));
+        let mut other = spec.clone();
+        other.environment.insert("A".to_owned(), "b".to_owned());
+        assert!(!spec.runs_like(&other));
     }
 }

@@ -80,7 +80,7 @@ fn spec_of(app: &AppName, wish: &UpRequest) -> Result<AppSpec, Refusal> {
         ActivationWish::AsSpec => {}
         ActivationWish::Lazy => {
             for service in spec.services.values_mut() {
-                service.activation.mode = ActivationMode::OnDemand;
+                Arc::make_mut(service).activation.mode = ActivationMode::OnDemand;
             }
         }
     }
@@ -233,17 +233,9 @@ impl Shared {
         begin: impl FnOnce(control::Control, Settling) -> Work,
     ) -> Result<Response, Refusal> {
         let app = AppName::new(app)?;
-        let known: BTreeSet<_> = self.known(&app)?.services.into_keys().collect();
-        let named = service_names(services.iter().map(String::as_str))?;
-        if let Some(unknown) = named.difference(&known).next() {
-            let known: Vec<_> = known.iter().map(ServiceName::as_str).collect();
-            return Err(ControlError::NoSuchService {
-                app,
-                service: unknown.clone(),
-                known: known.join(", "),
-            }
-            .into());
-        }
+        let known = self.known(&app)?;
+        let named = self.named(&known, services.iter().map(String::as_str))?;
+        let known = known.services.into_keys().collect();
         let asked = Settling {
             app: app.clone(),
             services: named.clone(),

@@ -87,11 +87,11 @@ impl Scenario {
             .map(|(at, name)| {
                 let mut spec = service(name, &names[at + 1..], random);
                 spec.networks.insert(network.clone(), BTreeSet::new());
-                (name.clone(), spec)
+                (name.clone(), Arc::new(spec))
             })
             .collect();
-        let wished = |(name, spec): (&ServiceName, &ServiceSpec)| {
-            let desired = ServiceDesired::new(Arc::new(spec.clone()), Revision::FIRST);
+        let wished = |(name, spec): (&ServiceName, &Arc<ServiceSpec>)| {
+            let desired = ServiceDesired::new(Arc::clone(spec), Revision::FIRST);
             (name.clone(), desired)
         };
         Self {

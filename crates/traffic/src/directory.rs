@@ -126,7 +126,7 @@ impl Directory {
 
     /// The Spec of a service.
     #[must_use]
-    pub fn service(&self, name: &ServiceName) -> Option<&ServiceSpec> {
+    pub fn service(&self, name: &ServiceName) -> Option<&Arc<ServiceSpec>> {
         self.spec.services.get(name)
     }
 
@@ -258,7 +258,7 @@ mod tests {
                 let aliases: BTreeSet<_> = aliases.iter().map(|&a| a.to_owned()).collect();
                 spec.networks.insert(network(on), aliases);
             }
-            (name(service), spec)
+            (name(service), Arc::new(spec))
         };
         let spec = AppSpec {
             name: AppName::new("app").unwrap(),

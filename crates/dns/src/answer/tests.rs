@@ -32,7 +32,7 @@ fn directory() -> Directory {
             number: 514,
             transport: Udp,
         });
-        (name(service), spec)
+        (name(service), Arc::new(spec))
     };
     let spec = AppSpec {
         name: AppName::new("coins").unwrap(),
@@ -148,7 +148,7 @@ fn ports_and_addresses_have_names() {
 #[test]
 fn an_answer_that_does_not_fit_says_so() {
     let mut app = (**directory().spec()).clone();
-    let rng = app.services.get_mut("rng").unwrap();
+    let rng = Arc::make_mut(app.services.get_mut("rng").unwrap());
     rng.expose.extend((1000..1100).map(|number| Port {
         number,
         transport: Tcp,
