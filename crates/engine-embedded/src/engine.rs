@@ -33,6 +33,37 @@ const ASK_OFTEN_FOR: Duration = Duration::from_secs(3);
 /// How often it is asked whether it is still there.
 const ASK_ALIVE: Duration = Duration::from_millis(50);
 
+/// When a start passed its stations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stations {
+    /// The keeper was asked.
+    pub asked: Moment,
+    /// The instance's first process was there.
+    pub cloned: Moment,
+    /// Its ambassador was installed.
+    pub ambassador: Moment,
+    /// Its root file system was built and entered.
+    pub root: Moment,
+    /// The program's process was there.
+    pub forked: Moment,
+    /// It was executed.
+    pub executed: Moment,
+}
+
+impl From<Timings> for Stations {
+    fn from(timings: Timings) -> Self {
+        let moment = |nanoseconds| Moment::from_zero(Duration::from_nanos(nanoseconds));
+        Self {
+            asked: moment(timings.asked),
+            cloned: moment(timings.cloned),
+            ambassador: moment(timings.ambassador),
+            root: moment(timings.root),
+            forked: moment(timings.forked),
+            executed: moment(timings.executed),
+        }
+    }
+}
+
 /// The engine that needs nothing installed.
 #[derive(Debug)]
 pub struct EmbeddedEngine {
@@ -113,6 +144,21 @@ impl EmbeddedEngine {
             .await?
             .map_err(Failure::into_general_error)?;
         Ok(())
+    }
+
+    /// [`Engine::start`], and when it passed its stations.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn start_timed(&self, wish: InstanceWish) -> Result<Stations, EngineError> {
+        let call = Call::Start(Box::new(start_wish(&wish)?));
+        let (answer, _) = self.ask_about(&wish.id, call).await?;
+        let Answer::Started(timings) = answer else {
+            return Err(misunderstood("start an instance"));
+        };
+        let stations = Stations::from(timings);
+        trace(&wish.id, &stations);
+        Ok(stations)
     }
 
     async fn ask(
@@ -281,17 +327,7 @@ impl Engine for EmbeddedEngine {
     }
 
     fn start(&self, wish: InstanceWish) -> Pending<'_, Result<(), EngineError>> {
-        Box::pin(async move {
-            let call = Call::Start(Box::new(start_wish(&wish)?));
-            let (answer, _) = self.ask_about(&wish.id, call).await?;
-            match answer {
-                Answer::Started(timings) => {
-                    trace(&wish.id, &timings);
-                    Ok(())
-                }
-                _ => Err(misunderstood("start an instance")),
-            }
-        })
+        Box::pin(async move { self.start_timed(wish).await.map(drop) })
     }
 
     fn attachment<'a>(
@@ -577,15 +613,15 @@ fn access(read_only: bool) -> RootAccess {
 }
 
 /// Where the time of a start went, in microseconds since it was asked for.
-fn trace(id: &InstanceId, timings: &Timings) {
-    let since = |at: u64| at.saturating_sub(timings.asked) / 1000;
+fn trace(id: &InstanceId, stations: &Stations) {
+    let since = |at: Moment| at.since(stations.asked).as_micros();
     tracing::debug!(
         instance = %id,
-        cloned = since(timings.cloned),
-        ambassador = since(timings.ambassador),
-        root = since(timings.root),
-        forked = since(timings.forked),
-        executed = since(timings.executed),
+        cloned = since(stations.cloned),
+        ambassador = since(stations.ambassador),
+        root = since(stations.root),
+        forked = since(stations.forked),
+        executed = since(stations.executed),
         "started"
     );
 }

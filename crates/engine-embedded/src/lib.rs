@@ -26,7 +26,7 @@ mod start;
 mod users;
 
 pub use clock::now;
-pub use engine::EmbeddedEngine;
+pub use engine::{EmbeddedEngine, Stations};
 pub use home::Home;
 pub use start::{Connection, prepare};
 

@@ -4,10 +4,9 @@ use std::os::fd::OwnedFd;
 
 use model::AppName;
 use rustix::event::epoll;
-use rustix::process::{Signal, pidfd_send_signal};
 
 use super::instances::Phase;
-use super::protocol::{Answer, Call, FromKeeper, Program, Size, VERSION, Volumes};
+use super::protocol::{Answer, Call, FromKeeper, Program, Size, Status, VERSION, Volumes};
 use super::{Keeper, RunningCommand, Source, Ticket, exec, spawn};
 use crate::failure::{Attempt, Failure};
 
@@ -162,7 +161,9 @@ impl Keeper {
         let spawned = exec::spawn(&self.machine, process, hostname, &command, terminal)?;
         let key = self.key();
         self.watch(&spawned.status, Source::CommandStatus, key)?;
-        self.watch(&spawned.pidfd, Source::CommandPidfd, key)?;
+        if let Some(pidfd) = &spawned.pidfd {
+            self.watch(pidfd, Source::CommandPidfd, key)?;
+        }
         let connection = ticket.connection;
         let running = RunningCommand {
             command: spawned,
@@ -202,10 +203,12 @@ impl Keeper {
         let Some(running) = self.commands.remove(&key) else {
             return;
         };
-        self.forget(&running.command.pidfd);
         self.forget(&running.command.status);
-        let status = spawn::wait(&running.command.pidfd);
-        let status = status.unwrap_or(super::protocol::Status::Unknown);
+        let mut status = Status::Unknown;
+        if let Some(pidfd) = &running.command.pidfd {
+            self.forget(pidfd);
+            status = spawn::wait(pidfd).unwrap_or(status);
+        }
         if let Some(connection) = self.connections.get_mut(&running.connection) {
             connection.push(&FromKeeper::ExecEnded { exec: key, status }, Vec::new());
             self.flush(running.connection);
@@ -214,7 +217,7 @@ impl Keeper {
 
     fn end_command(&self, key: u64) {
         if let Some(running) = self.commands.get(&key) {
-            let _ = pidfd_send_signal(&running.command.pidfd, Signal::KILL);
+            running.command.kill();
         }
     }
 
@@ -224,7 +227,7 @@ impl Keeper {
             .values()
             .filter(|r| r.connection == connection)
         {
-            let _ = pidfd_send_signal(&running.command.pidfd, Signal::KILL);
+            running.command.kill();
         }
     }
 }

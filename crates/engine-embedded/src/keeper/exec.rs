@@ -3,11 +3,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Signal, WaitOptions, pidfd_send_signal};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use rustix::thread::{
     LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
 use super::machine::Machine;
@@ -21,7 +24,8 @@ use crate::sandbox::program::{self, Becoming, Streams};
 /// A command that runs, or is about to.
 #[derive(Debug)]
 pub(crate) struct Command {
-    pub(crate) pidfd: OwnedFd,
+    /// There once it was made.
+    pub(crate) pidfd: Option<OwnedFd>,
     /// As an instance's.
     pub(crate) status: OwnedFd,
     /// Brings the terminal, if it is to have one.
@@ -57,37 +61,39 @@ pub(crate) fn spawn(
         Some(size) => (Vec::new(), Inside::Terminal(size)),
         None => files()?,
     };
-    let joins = process.group.joins();
-    let enter = |namespaces: &OwnedFd| {
-        move_into_thread_name_spaces(namespaces.as_fd(), ThreadNameSpaceType::PROCESS_ID)
+    let child = Child {
+        machine,
+        process,
+        handle,
+        hostname,
+        command,
+        channel_inside,
     };
-    enter(&process.pidfd).attempt(|| "cannot enter the instance's pid namespace")?;
+    // A process is born into the pid namespace that its parent has entered, and the keeper could
+    // not come back; so a child enters, and makes the command as the keeper's.
     // SAFETY: the keeper has one thread.
-    let side = unsafe { clone::clone(0, process.group.birthplace()) };
-    if matches!(side, Ok(Side::Parent { .. }) | Err(_)) {
-        let pid = Some(LinkNameSpaceType::ProcessID);
-        move_into_link_name_space(machine.processes.as_fd(), pid)
-            .attempt(|| "cannot come back from the instance's pid namespace")?;
-    }
-    match side.attempt(|| "cannot start the command")? {
-        Side::Child => {
-            let child = Child {
-                machine,
-                process,
-                handle,
-                hostname,
-                command,
-                channel_inside,
-            };
-            child.run(inside, &status_inside, &joins)
+    match unsafe { clone::clone(0, None) }.attempt(|| "cannot start the command")? {
+        Side::Child => child.enter(inside, &status_inside),
+        Side::Parent { pid, .. } => {
+            // It does not become part of the instance, so it does not wait for it either.
+            let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
         }
-        Side::Parent { pidfd, .. } => Ok(Command {
-            pidfd,
-            status,
-            channel,
-            streams,
-        }),
     }
+    drop((child, inside, status_inside));
+    let mut command = Command {
+        pidfd: None,
+        status,
+        channel,
+        streams,
+    };
+    command.listen();
+    if command.pidfd.is_none() {
+        let mut text = vec![0; 64 << 10];
+        let length = rustix::io::read(&command.status, &mut text).unwrap_or(0);
+        return Err(serde_json::from_slice(&text[..length])
+            .unwrap_or_else(|error| Failure::failed("cannot start the command", error)));
+    }
+    Ok(command)
 }
 
 fn files() -> Result<(Vec<OwnedFd>, Inside), Failure> {
@@ -106,13 +112,38 @@ fn files() -> Result<(Vec<OwnedFd>, Inside), Failure> {
     ))
 }
 
+/// What the keeper's new child says of itself, each with one descriptor.
+#[derive(Debug, Serialize, Deserialize)]
+enum FromCommand {
+    /// Its pidfd.
+    Process,
+    /// Our end of its terminal.
+    Terminal,
+}
+
 impl Command {
+    /// Takes what was said.
+    fn listen(&mut self) {
+        while let Ok(Some((message, descriptors))) = self.channel.receive() {
+            match message {
+                FromCommand::Process => self.pidfd = descriptors.into_iter().next(),
+                FromCommand::Terminal => self.streams = descriptors,
+            }
+        }
+    }
+
     /// What the caller gets, once the command has started.
     pub(crate) fn take_streams(&mut self) -> Vec<OwnedFd> {
-        if let Ok(Some(((), descriptors))) = self.channel.receive::<()>() {
-            self.streams = descriptors;
-        }
+        self.listen();
         std::mem::take(&mut self.streams)
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&self) {
+        if let Some(pidfd) = &self.pidfd {
+            // One that has ended is past killing.
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
     }
 }
 
@@ -126,7 +157,8 @@ struct Child<'a> {
 }
 
 impl Child<'_> {
-    fn run(&self, inside: Inside, status: &OwnedFd, joins: &[std::path::PathBuf]) -> ! {
+    /// Enters the pid namespace and makes the command there.
+    fn enter(&self, inside: Inside, status: &OwnedFd) -> ! {
         /// A panic must not unwind into the keeper's loop.
         struct Leave;
         impl Drop for Leave {
@@ -135,21 +167,41 @@ impl Child<'_> {
             }
         }
         let _leave = Leave;
-        let failure = match self.become_command(inside, status, joins) {
+        match self.enter_processes() {
+            Ok(Side::Child) => self.run(inside, status),
+            Ok(Side::Parent { pidfd, .. }) => {
+                let message = FromCommand::Process;
+                // Without it the keeper says that the command could not be started.
+                let _ = self.channel_inside.send(&message, &[pidfd.as_fd()]);
+                clone::leave(0)
+            }
+            Err(failure) => {
+                program::report(&failure, status);
+                clone::leave(1)
+            }
+        }
+    }
+
+    fn enter_processes(&self) -> Result<Side, Failure> {
+        let kind = ThreadNameSpaceType::PROCESS_ID;
+        move_into_thread_name_spaces(self.process.pidfd.as_fd(), kind)
+            .attempt(|| "cannot enter the instance's pid namespace")?;
+        let cgroup = self.process.group.birthplace();
+        // SAFETY: this is a copy of the keeper, which has one thread.
+        unsafe { clone::clone_sibling(cgroup) }.attempt(|| "cannot start the command")
+    }
+
+    fn run(&self, inside: Inside, status: &OwnedFd) -> ! {
+        let failure = match self.become_command(inside, status) {
             Ok(failure) | Err(failure) => failure,
         };
         program::report(&failure, status);
         clone::leave(127)
     }
 
-    fn become_command(
-        &self,
-        inside: Inside,
-        status: &OwnedFd,
-        joins: &[std::path::PathBuf],
-    ) -> Result<Failure, Failure> {
+    fn become_command(&self, inside: Inside, status: &OwnedFd) -> Result<Failure, Failure> {
         self.close_others(&inside, status);
-        for file in joins {
+        for file in self.process.group.joins() {
             std::fs::write(file, "0").attempt(|| "cannot join the instance's control groups")?;
         }
         let shared = ThreadNameSpaceType::MOUNT
@@ -228,7 +280,7 @@ impl Child<'_> {
             std::os::unix::fs::fchown(&theirs, Some(identity.user), None).attempt(what)?;
         }
         self.channel_inside
-            .send(&(), &[ours.as_fd()])
+            .send(&FromCommand::Terminal, &[ours.as_fd()])
             .attempt(what)?;
         Ok(Streams::Terminal(theirs))
     }

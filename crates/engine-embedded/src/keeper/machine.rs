@@ -1,7 +1,6 @@
 //! What the keeper learns of the machine when it starts, and what it prepares for all instances.
 
 use std::fs::{self, File};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,8 +36,6 @@ pub(crate) struct Machine {
     pub(crate) descriptors: Rlimit,
     /// What this machine keeps instances from, in sentences.
     pub(crate) shortcomings: Vec<String>,
-    /// The keeper's own pid namespace, to come back to.
-    pub(crate) processes: OwnedFd,
     mountinfo: File,
 }
 
@@ -81,9 +78,6 @@ impl Machine {
             executable,
             descriptors: raise_descriptors(),
             shortcomings,
-            processes: File::open("/proc/self/ns/pid")
-                .attempt(|| "cannot open our pid namespace")?
-                .into(),
             mountinfo,
             home,
         })

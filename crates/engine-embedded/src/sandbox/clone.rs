@@ -23,12 +23,30 @@ pub(crate) enum Side {
 /// The calling process must have one thread only: the child has a copy of its memory in which no
 /// other thread will ever release a lock.
 pub(crate) unsafe fn clone(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, Errno> {
+    // SAFETY: the caller vouches for what is asked of it.
+    unsafe { clone_with(namespaces, libc::SIGCHLD, cgroup) }
+}
+
+/// As [`clone`], but the new process is the child of the calling one's parent.
+///
+/// # Safety
+/// As of [`clone`].
+pub(crate) unsafe fn clone_sibling(cgroup: Option<BorrowedFd<'_>>) -> Result<Side, Errno> {
+    // SAFETY: the caller vouches for what is asked of it. The signal is then the caller's own.
+    unsafe { clone_with(libc::CLONE_PARENT, 0, cgroup) }
+}
+
+unsafe fn clone_with(
+    flags: i32,
+    signal: i32,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Side, Errno> {
     let mut pidfd: i32 = -1;
     // SAFETY: all fields are numbers, for which zero means absent.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = u64::from(namespaces.cast_unsigned() | libc::CLONE_PIDFD.cast_unsigned());
+    arguments.flags = u64::from(flags.cast_unsigned() | libc::CLONE_PIDFD.cast_unsigned());
     arguments.pidfd = (&raw mut pidfd) as u64;
-    arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    arguments.exit_signal = u64::from(signal.cast_unsigned());
     if let Some(cgroup) = cgroup {
         arguments.flags |= INTO_CGROUP;
         arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());

@@ -3,6 +3,7 @@
 //! the change into it.
 
 use std::fs::{self, DirBuilder, Permissions};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -32,11 +33,12 @@ pub(crate) fn build(layout: &Layout<'_>) -> Result<(), Failure> {
     devices::mount_kernel_filesystems(&tree)?;
     hide(layout, &tree)?;
     mount_own_files(layout, &tree)?;
+    let pieces = pieces(layout, &tree)?;
     for (index, wished) in layout.wish.mounts.iter().enumerate() {
         mount_wished(layout, &tree, wished, index)?;
     }
-    if layout.wish.root == RootAccess::ReadOnly {
-        make_root_read_only(&tree)?;
+    for piece in &pieces {
+        set_only_this_read_only(piece).attempt(|| "cannot make the root read-only")?;
     }
     enter(&tree)
 }
@@ -105,9 +107,7 @@ fn prepare_layer(layout: &Layout<'_>, path: &Path, mode: u32) -> Result<(), Fail
     let (upper, work) = (layout.private.join(upper), layout.private.join(work));
     if upper.exists() {
         // It was mounted with `volatile`, which leaves this to be taken away before the next time.
-        let mark = work.join("work/incompat");
-        let _ = fs::remove_dir(mark.join("volatile"));
-        let _ = fs::remove_dir(mark);
+        let _ = fs::remove_dir_all(work.join("work/incompat"));
         return Ok(());
     }
     make_directory(&work, 0o700)?;
@@ -310,10 +310,25 @@ fn bind(
     bind_onto(source, onto, access).attempt(what)
 }
 
-/// The root and the pieces over it; what is mounted on purpose stays as it is.
-fn make_root_read_only(tree: &Tree) -> Result<(), Failure> {
-    set_only_this_read_only(tree.root()).attempt(|| "cannot make the root read-only")?;
-    Ok(())
+/// The mounts of a root that is to be read-only, opened before anything is mounted over them; what
+/// is mounted on purpose stays as it is.
+fn pieces(layout: &Layout<'_>, tree: &Tree) -> Result<Vec<OwnedFd>, Failure> {
+    if layout.wish.root == RootAccess::Write {
+        return Ok(Vec::new());
+    }
+    let overlays = layout
+        .plan
+        .pieces
+        .iter()
+        .filter_map(|(path, piece)| match piece {
+            Piece::Overlay { .. } => Some(path.as_path()),
+            Piece::Directory { .. } | Piece::Link { .. } | Piece::ReadOnly => None,
+        });
+    let mut found = Vec::new();
+    for path in overlays.chain([Path::new("/")]) {
+        found.extend(tree.find(path, OFlags::DIRECTORY)?);
+    }
+    Ok(found)
 }
 
 /// Makes the tree the process's root, and lets go of the machine's.

@@ -1,6 +1,6 @@
 //! What the tests stand on: roles of this program, an engine, and instances made for one test.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -25,28 +25,71 @@ pub(crate) enum Role {
     Suite,
     /// Starts an instance and waits to be killed, as a daemon that dies.
     Daemon,
+    /// Kills its own keeper.
+    LoseKeeper,
+    /// Inside an instance: accepts on port 80.
+    Listen,
+    /// Inside an instance: calls a service that nobody serves.
+    Call,
 }
 
 impl Role {
     pub(crate) fn from_environment() -> Option<Self> {
-        match std::env::var(ROLE).ok()?.as_str() {
-            "suite" => Some(Self::Suite),
-            "daemon" => Some(Self::Daemon),
-            other => panic!("no role {other}"),
+        let name = std::env::var(ROLE).ok()?;
+        let role = Self::ALL.into_iter().find(|role| role.name() == name);
+        Some(role.unwrap_or_else(|| panic!("no role {name}")))
+    }
+
+    const ALL: [Self; 5] = [
+        Self::Suite,
+        Self::Daemon,
+        Self::LoseKeeper,
+        Self::Listen,
+        Self::Call,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Suite => "suite",
+            Self::Daemon => "daemon",
+            Self::LoseKeeper => "lose-keeper",
+            Self::Listen => "listen",
+            Self::Call => "call",
         }
     }
 
+    /// What this program is told of its role when an instance runs it.
+    pub(crate) fn environment(self) -> BTreeMap<String, String> {
+        BTreeMap::from([(ROLE.to_owned(), self.name().to_owned())])
+    }
+
     pub(crate) fn command(self, home: &Path) -> Command {
-        let name = match self {
-            Self::Suite => "suite",
-            Self::Daemon => "daemon",
-        };
         let mut command = Command::new(std::env::current_exe().expect("it runs"));
-        command.env(ROLE, name).env(HOME, home);
+        command.env(ROLE, self.name()).env(HOME, home);
         command
     }
 
     pub(crate) fn play(self) -> ExitCode {
+        match self {
+            Self::Suite | Self::Daemon | Self::LoseKeeper => self.play_a_daemon(),
+            Self::Listen => {
+                let listener = std::net::TcpListener::bind("0.0.0.0:80").expect("80 is free");
+                listener.accept().expect("somebody calls");
+                println!("accepted");
+                std::thread::park();
+                ExitCode::SUCCESS
+            }
+            Self::Call => {
+                // Any address and port of a service is captured.
+                std::net::TcpStream::connect("127.127.0.5:6379").expect("it is captured");
+                println!("connected");
+                std::thread::park();
+                ExitCode::SUCCESS
+            }
+        }
+    }
+
+    fn play_a_daemon(self) -> ExitCode {
         let base = PathBuf::from(std::env::var_os(HOME).expect("the home is given"));
         let home = Home {
             state: base.join("state"),
@@ -74,6 +117,8 @@ impl Role {
             match self {
                 Self::Suite => crate::suite::run(world).await,
                 Self::Daemon => crate::suite::survival::be_a_daemon(world).await,
+                Self::LoseKeeper => crate::suite::survival::lose_the_keeper(world).await,
+                Self::Listen | Self::Call => unreachable!("these are played in an instance"),
             }
         })
     }
