@@ -30,7 +30,14 @@ const FOREIGN: [&str; 12] = [
 const OVERLAYS_MAX: usize = 24;
 /// Directories of the machine that a program may expect to write to. They get private upper
 /// directories from the start, since in a user namespace the machine's root owns them there.
-const WRITABLE: [&str; 6] = ["var/lib", "var/log", "var/cache", "var/spool", "var/tmp"];
+const WRITABLE: [&str; 6] = [
+    "var/lib",
+    "var/log",
+    "var/cache",
+    "var/spool",
+    "var/tmp",
+    "usr/local",
+];
 
 /// What a path of the root is.
 #[derive(Debug, Clone, PartialEq, Eq)]
