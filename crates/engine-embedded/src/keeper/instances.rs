@@ -194,7 +194,7 @@ impl Keeper {
             return;
         };
         let captures = instance.wish.captures;
-        let Some(process) = instance.process() else {
+        let Phase::Starting { process, .. } = &mut instance.phase else {
             return;
         };
         process.listen(captures);
@@ -255,6 +255,10 @@ impl Keeper {
 
     /// Pid 1 has ended, and with it everything in the instance.
     pub(super) fn handle_end(&mut self, key: u64) {
+        // A program may have begun and ended before its beginning was seen: what it reported, then
+        // that its pipe is closed.
+        self.handle_status(key);
+        self.handle_status(key);
         let Some((instance, epoll)) = self.by_key(key) else {
             return;
         };
