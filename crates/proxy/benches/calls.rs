@@ -229,7 +229,7 @@ fn start_proxy(port: u16) -> Bench {
     let spec = |(name, protocol): (&str, Protocol)| {
         let mut spec = ServiceSpec::new(ServiceName::new(name).unwrap(), Image::Host);
         spec.protocols.insert(port, protocol);
-        (spec.name.clone(), spec)
+        (spec.name.clone(), Arc::new(spec))
     };
     let kinds = [("http", Protocol::Http1), ("tcp", Protocol::Tcp)];
     let spec = AppSpec {
@@ -259,7 +259,7 @@ fn start_proxy(port: u16) -> Bench {
         };
         proxy.attach(id.clone(), attachment);
         let service = Service {
-            spec: Arc::new(spec.clone()),
+            spec: Arc::clone(spec),
             endpoints: vec![Arc::new(Endpoint::new(
                 id,
                 Revision::FIRST,

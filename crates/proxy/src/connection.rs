@@ -3,10 +3,10 @@
 //! ```text
 //! Protocol::Tcp ──► an endpoint at once ──► relay
 //! Protocol::Http1 ──► http
-//! Protocol::Detect ─┬─ port not known to speak HTTP ──► an endpoint at once, then who speaks first:
+//! Protocol::Detect ─┬─ port not known to speak HTTP ──► an endpoint is dialled; who speaks first:
 //!                   │      the endpoint, or nobody for a while ──► relay
 //!                   │      the caller, no HTTP ──► relay
-//!                   │      the caller, HTTP ──► http, its first call on that connection
+//!                   │      the caller, HTTP ──► http, its first call to that endpoint if dialled
 //!                   └─ port known to speak HTTP ──► the caller's first bytes:
 //!                          HTTP ──► http
 //!                          no HTTP ──► an endpoint ──► relay
@@ -14,6 +14,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use http1::request::Trust;
@@ -39,6 +40,9 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How long a caller that has ended its sending side is held on.
 pub(crate) const HELD_GRACE: Duration = Duration::from_secs(1);
+
+/// How many ports a worker remembers to speak HTTP.
+const HTTP_PORTS_MAX: usize = 4096;
 
 /// How long the rest of a caller's first line may take: in other protocols it may be waiting for
 /// us by then.
@@ -85,6 +89,7 @@ pub(crate) async fn serve(
             .await;
         }
         Recognised::Bytes(dialled, first) => {
+            dialled.entered.call.count();
             Box::pin(relay_to(worker, client, *dialled, first)).await;
         }
         Recognised::Refused => abort(client),
@@ -124,20 +129,6 @@ pub(crate) async fn gone(client: &TcpStream, grace: Duration) {
     }
 }
 
-/// A connection to an endpoint; none when the caller has gone.
-async fn dial_for(
-    worker: &Worker,
-    client: &TcpStream,
-    destination: &Destination,
-) -> Option<Result<Dialled, NotDialled>> {
-    let mut tried = Vec::new();
-    tokio::select! {
-        biased;
-        dialled = dial(worker, destination, &mut tried, Reuse::Never) => Some(dialled),
-        () = gone(client, HELD_GRACE) => None,
-    }
-}
-
 /// Bytes for an endpoint; `first` was read from the caller already.
 async fn bytes(
     worker: &Worker,
@@ -145,13 +136,27 @@ async fn bytes(
     destination: &Destination,
     first: Option<Buffer>,
 ) -> Recognised {
-    match dial_for(worker, client, destination).await {
-        Some(Ok(dialled)) => Recognised::Bytes(Box::new(dialled), first),
-        Some(Err(why)) => {
+    let mut tried = Vec::new();
+    tokio::select! {
+        biased;
+        dialled = dial(worker, destination, &mut tried, Reuse::Never) => {
+            recognised_bytes(destination, dialled, first)
+        }
+        () = gone(client, HELD_GRACE) => gone_while_held(destination),
+    }
+}
+
+fn recognised_bytes(
+    destination: &Destination,
+    dialled: Result<Dialled, NotDialled>,
+    first: Option<Buffer>,
+) -> Recognised {
+    match dialled {
+        Ok(dialled) => Recognised::Bytes(Box::new(dialled), first),
+        Err(why) => {
             debug!(%destination, %why, "a connection was refused");
             Recognised::Refused
         }
-        None => gone_while_held(destination),
     }
 }
 
@@ -217,39 +222,69 @@ async fn listen_first(
     }
 }
 
-/// An endpoint is dialled at once, since it may be the one that speaks first.
+/// An endpoint is dialled at once, since it may be the one that speaks first. A caller that shows
+/// HTTP meanwhile gives that up: its calls find connections by themselves.
 async fn dial_first(
     worker: &Worker,
     client: &mut TcpStream,
     destination: &Destination,
 ) -> Recognised {
-    let dialled = match dial_for(worker, client, destination).await {
-        Some(Ok(dialled)) => Box::new(dialled),
-        Some(Err(why)) => return refuse(worker, client, destination, why).await,
-        None => return gone_while_held(destination),
-    };
-    let first = tokio::select! {
+    let mut tried = Vec::new();
+    let mut dialling = pin!(dial(worker, destination, &mut tried, Reuse::Never));
+    let read = tokio::select! {
         biased;
-        first = worker.buffers.read(client) => first,
+        dialled = &mut dialling => {
+            return match dialled {
+                Ok(dialled) => hear_both(worker, client, destination, Box::new(dialled)).await,
+                Err(why) => refuse(worker, client, destination, why).await,
+            };
+        }
+        read = worker.buffers.read(client) => read,
+    };
+    let first = match hear(client, read).await {
+        Heard::Http(first) => {
+            remember_http(worker, destination);
+            return Recognised::Http(Opening::with(first));
+        }
+        Heard::Other(first) => first,
+        Heard::Over => return Recognised::Over,
+    };
+    tokio::select! {
+        biased;
+        dialled = dialling => recognised_bytes(destination, dialled, first),
+        () = gone(client, HELD_GRACE) => gone_while_held(destination),
+    }
+}
+
+/// Whoever speaks first decides.
+async fn hear_both(
+    worker: &Worker,
+    client: &mut TcpStream,
+    destination: &Destination,
+    dialled: Box<Dialled>,
+) -> Recognised {
+    let read = tokio::select! {
+        biased;
+        read = worker.buffers.read(client) => read,
         _ = dialled.stream.readable() => return Recognised::Bytes(dialled, None),
         () = sleep(SILENCE) => return Recognised::Bytes(dialled, None),
     };
-    let mut first = match first {
-        Ok(first) if !first.is_empty() => first,
-        // The caller has nothing to say, but may want to hear.
-        Ok(_) => return Recognised::Bytes(dialled, None),
-        Err(_) => return Recognised::Over,
-    };
-    match read_on(client, &mut first).await {
-        Ok(Speech::Http) => {
-            worker.http_ports.borrow_mut().insert(destination.clone());
-            Recognised::Http(Opening {
-                first: Some(first),
-                dialled: Some(Ok(dialled)),
-            })
+    match hear(client, read).await {
+        Heard::Http(first) => {
+            remember_http(worker, destination);
+            let (first, dialled) = (Some(first), Some(Ok(dialled)));
+            Recognised::Http(Opening { first, dialled })
         }
-        Ok(Speech::Other | Speech::Unsure) => Recognised::Bytes(dialled, Some(first)),
-        Err(_) => Recognised::Over,
+        Heard::Other(first) => Recognised::Bytes(dialled, first),
+        Heard::Over => Recognised::Over,
+    }
+}
+
+/// Spares later connections to the port the eager dial.
+fn remember_http(worker: &Worker, destination: &Destination) {
+    let mut known = worker.http_ports.borrow_mut();
+    if known.len() < HTTP_PORTS_MAX {
+        known.insert(destination.clone());
     }
 }
 
@@ -260,20 +295,43 @@ async fn refuse(
     destination: &Destination,
     why: NotDialled,
 ) -> Recognised {
-    let spoken = async {
-        let mut first = worker.buffers.read(client).await?;
-        let speech = read_on(client, &mut first).await?;
-        Ok::<_, io::Error>((speech, first))
+    let heard = async {
+        let read = worker.buffers.read(client).await;
+        hear(client, read).await
     };
-    match timeout(LAST_WORD, spoken).await {
-        Ok(Ok((Speech::Http, first))) => Recognised::Http(Opening {
-            first: Some(first),
-            dialled: Some(Err(why)),
-        }),
-        Ok(Ok((Speech::Other | Speech::Unsure, _)) | Err(_)) | Err(_) => {
+    match timeout(LAST_WORD, heard).await {
+        Ok(Heard::Http(first)) => {
+            let (first, dialled) = (Some(first), Some(Err(why)));
+            Recognised::Http(Opening { first, dialled })
+        }
+        Ok(Heard::Other(_) | Heard::Over) | Err(_) => {
             debug!(%destination, %why, "a connection was refused");
             Recognised::Refused
         }
+    }
+}
+
+/// What a caller said first.
+enum Heard {
+    /// The beginning of HTTP.
+    Http(Buffer),
+    /// Something else; nothing if it has ended its sending side.
+    Other(Option<Buffer>),
+    /// Nothing: it has gone.
+    Over,
+}
+
+/// Listens to a caller of which anything may be expected.
+async fn hear(client: &mut TcpStream, read: io::Result<Buffer>) -> Heard {
+    let mut first = match read {
+        Ok(first) if first.is_empty() => return Heard::Other(None),
+        Ok(first) => first,
+        Err(_) => return Heard::Over,
+    };
+    match read_on(client, &mut first).await {
+        Ok(Speech::Http) => Heard::Http(first),
+        Ok(Speech::Other | Speech::Unsure) => Heard::Other(Some(first)),
+        Err(_) => Heard::Over,
     }
 }
 

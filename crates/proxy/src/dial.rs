@@ -85,17 +85,22 @@ pub(crate) async fn dial(
     loop {
         let entered = hold::enter(worker, destination, tried).await?;
         let endpoint = entered.call.endpoint();
-        if let Some(stream) = worker
-            .pool
-            .take(endpoint.instance(), destination.port, reuse)
-        {
+        let (instance, port) = (endpoint.instance(), destination.port);
+        if let Some(stream) = worker.pool.take(instance, port, reuse) {
             return Ok(Dialled {
                 entered,
                 stream,
                 origin: Origin::Pool,
             });
         }
-        match connect(worker, &entered, destination).await {
+        let connected = tokio::select! {
+            biased;
+            connected = connect(worker, &entered, destination) => connected,
+            stream = worker.pool.returned(instance, port, reuse) => {
+                return Ok(Dialled { entered, stream, origin: Origin::Pool });
+            }
+        };
+        match connected {
             Ok(stream) => {
                 return Ok(Dialled {
                     entered,
@@ -105,17 +110,16 @@ pub(crate) async fn dial(
             }
             Err(Failure::Final(why)) => return Err(why),
             Err(Failure::Dead(error)) if retries_left == 0 => {
-                let instance = endpoint.instance().short();
-                let why = error.to_string();
+                let (instance, why) = (instance.short(), error.to_string());
                 return Err(NotDialled::Unreachable {
                     instance,
-                    port: destination.port,
+                    port,
                     why,
                 });
             }
             Err(Failure::Dead(error)) => {
-                tracing::debug!(instance = %endpoint.instance(), %error, "trying another endpoint");
-                tried.push(endpoint.instance().clone());
+                tracing::debug!(%instance, %error, "trying another endpoint");
+                tried.push(instance.clone());
                 retries_left -= 1;
             }
         }

@@ -5,7 +5,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::pending;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use model::InstanceId;
@@ -42,9 +44,23 @@ pub(crate) enum Reuse {
 /// The idle connections of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    idle: RefCell<HashMap<InstanceId, Vec<Idle>>>,
+    shelves: RefCell<HashMap<InstanceId, Shelf>>,
     count: Cell<usize>,
     filled: Notify,
+}
+
+/// The connections to one instance.
+#[derive(Debug, Default)]
+struct Shelf {
+    idle: Vec<Idle>,
+    /// Shared by the calls that wait for a connection to come back.
+    returned: Rc<Notify>,
+}
+
+impl Shelf {
+    fn is_awaited(&self) -> bool {
+        Rc::strong_count(&self.returned) > 1
+    }
 }
 
 #[derive(Debug)]
@@ -60,8 +76,8 @@ impl Pool {
         if reuse == Reuse::Never {
             return None;
         }
-        let mut pools = self.idle.borrow_mut();
-        let idle = pools.get_mut(instance)?;
+        let mut shelves = self.shelves.borrow_mut();
+        let idle = &mut shelves.get_mut(instance)?.idle;
         while let Some(at) = idle.iter().rposition(|idle| idle.port == port) {
             let Idle { stream, since, .. } = idle.remove(at);
             self.count.set(self.count.get() - 1);
@@ -82,20 +98,46 @@ impl Pool {
         if !endpoint.is_open() {
             return;
         }
-        let mut pools = self.idle.borrow_mut();
-        let idle = match pools.get_mut(endpoint.instance()) {
-            Some(idle) => idle,
-            None => pools.entry(endpoint.instance().clone()).or_default(),
+        let mut shelves = self.shelves.borrow_mut();
+        let shelf = match shelves.get_mut(endpoint.instance()) {
+            Some(shelf) => shelf,
+            None => shelves.entry(endpoint.instance().clone()).or_default(),
         };
-        if idle.len() < IDLE_MAX {
-            idle.push(Idle {
+        if shelf.idle.len() < IDLE_MAX {
+            shelf.idle.push(Idle {
                 port,
                 stream,
                 since: Instant::now(),
             });
+            if shelf.is_awaited() {
+                shelf.returned.notify_one();
+            }
             self.count.set(self.count.get() + 1);
             if self.count.get() == 1 {
                 self.filled.notify_one();
+            }
+        }
+    }
+
+    /// A connection that comes back while a new one is being made: in a burst that is often sooner,
+    /// and at an endpoint whose backlog is full by a second.
+    pub(crate) async fn returned(
+        &self,
+        instance: &InstanceId,
+        port: u16,
+        reuse: Reuse,
+    ) -> TcpStream {
+        if reuse == Reuse::Never {
+            return pending().await;
+        }
+        let returned = {
+            let mut shelves = self.shelves.borrow_mut();
+            Rc::clone(&shelves.entry(instance.clone()).or_default().returned)
+        };
+        loop {
+            returned.notified().await;
+            if let Some(stream) = self.take(instance, port, reuse) {
+                return stream;
             }
         }
     }
@@ -132,12 +174,13 @@ impl Pool {
     }
 
     fn retain(&self, keeps: impl Fn(&InstanceId, &Idle) -> bool) {
-        let mut pools = self.idle.borrow_mut();
-        pools.retain(|instance, idle| {
-            idle.retain(|idle| keeps(instance, idle));
-            !idle.is_empty()
+        let mut shelves = self.shelves.borrow_mut();
+        shelves.retain(|instance, shelf| {
+            shelf.idle.retain(|idle| keeps(instance, idle));
+            !shelf.idle.is_empty() || shelf.is_awaited()
         });
-        self.count.set(pools.values().map(Vec::len).sum());
+        self.count
+            .set(shelves.values().map(|shelf| shelf.idle.len()).sum());
     }
 }
 

@@ -121,6 +121,7 @@ impl Session<'_> {
     async fn run(mut self, destination: &Destination) -> io::Result<()> {
         let entered = hold::enter(self.worker, destination, &mut Vec::new()).await;
         let entered = entered.map_err(io::Error::other)?;
+        entered.call.count();
         let _open = entered.service.activity.connection();
         let endpoint_socket = self.connect(&entered, destination.port).await?;
         let ended = self.relay(&entered, destination, &endpoint_socket).await;

@@ -112,12 +112,15 @@ impl Activity {
         }
     }
 
-    pub(crate) fn call_began(&self) {
+    pub(crate) fn count(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn entered(&self) {
         self.in_flight.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(crate) fn call_ended(&self) {
+    pub(crate) fn left(&self) {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -64,7 +64,7 @@ impl Endpoint {
         self.gate.load(Ordering::SeqCst) & COUNT
     }
 
-    /// Calls and connections that entered since it was made.
+    /// Calls and connections that were counted since it was made.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
@@ -93,8 +93,7 @@ impl Endpoint {
             self.leave();
             return None;
         }
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        activity.call_began();
+        activity.entered();
         Some(InFlight {
             endpoint: Arc::clone(self),
             activity: Arc::clone(activity),
@@ -130,6 +129,12 @@ pub struct InFlight {
 }
 
 impl InFlight {
+    /// Counts a call or connection. It may enter before it is known to be one, and several times.
+    pub fn count(&self) {
+        self.endpoint.calls.fetch_add(1, Ordering::Relaxed);
+        self.activity.count();
+    }
+
     /// Where it is.
     #[must_use]
     pub fn endpoint(&self) -> &Arc<Endpoint> {
@@ -139,7 +144,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.activity.call_ended();
+        self.activity.left();
         self.endpoint.leave();
     }
 }

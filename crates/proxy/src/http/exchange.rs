@@ -128,6 +128,7 @@ impl<'a, 'w> Exchange<'a, 'w> {
         };
         let mut tried: Vec<InstanceId> = Vec::new();
         let mut retries_left = dial::RETRIES_MAX;
+        let mut counted = false;
         loop {
             let dialled = match prepared.take() {
                 Some(dialled) => dialled.map(|dialled| *dialled),
@@ -141,6 +142,9 @@ impl<'a, 'w> Exchange<'a, 'w> {
                 Ok(dialled) => dialled,
                 Err(why) => return self.refuse(client, &Refusal::from(&why)).await,
             };
+            if !std::mem::replace(&mut counted, true) {
+                dialled.entered.call.count();
+            }
             let activity = Arc::clone(&dialled.entered.service.activity);
             activity.touch(self.worker.now());
             let outcome = self.attempt(client, &mut dialled, destination).await;

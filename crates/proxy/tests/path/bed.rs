@@ -115,7 +115,7 @@ impl Bed {
                 .collect(),
             services: specs
                 .into_iter()
-                .map(|spec| (spec.name.clone(), spec))
+                .map(|spec| (spec.name.clone(), Arc::new(spec)))
                 .collect(),
             volumes: BTreeMap::new(),
         };
@@ -197,12 +197,12 @@ impl Bed {
     }
 
     fn publish(&self, instances: &[&Instance], availability: &Availability) {
-        let of = |(name, spec): (&ServiceName, &ServiceSpec)| {
+        let of = |(name, spec): (&ServiceName, &Arc<ServiceSpec>)| {
             let own = instances
                 .iter()
                 .filter(|instance| instance.id.service == *name);
             let service = Service {
-                spec: Arc::new(spec.clone()),
+                spec: Arc::clone(spec),
                 endpoints: own.map(|instance| Arc::clone(&instance.endpoint)).collect(),
                 availability: availability.clone(),
                 activity: Arc::clone(&self.activities[name]),

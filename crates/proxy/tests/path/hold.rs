@@ -34,10 +34,8 @@ fn a_first_call_is_held_and_goes_on_when_the_service_is_ready() {
             for peer in &mut peers {
                 peer.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n");
             }
-            for _ in 0..20 {
-                assert_eq!(bed.woken().as_str(), "web");
-            }
-            assert_eq!(bed.load("web").held, 20);
+            assert_eq!(bed.woken().as_str(), "web");
+            until("all are held", || bed.load("web").held == 20);
             assert_eq!(bed.load("web").wanted_port, Some(WEB));
             let web = bed.instance("web", 1);
             Server::answering(&web, WEB, "awake");
