@@ -11,9 +11,9 @@ use api::{
 };
 use axum::extract::{Path, State};
 use axum::response::Response;
-use control::{AppStatus, ControlError, UpWish};
+use control::{AppStatus, Changes, Control, ControlError, UpWish};
 use model::{ActivationMode, AppName, AppSpec, ServiceName};
-use ports::{Pending, Volumes};
+use ports::Volumes;
 use tokio::task::JoinSet;
 
 use crate::convert::service_names;
@@ -27,6 +27,8 @@ type Server = State<Arc<Shared>>;
 
 /// The shortest time from one status to the next; what happens in between is in the next.
 const STATUS_PAUSE: Duration = Duration::from_millis(20);
+/// How long the pass may take that sees what was asked for, before the status is taken as it is.
+const PASS_TIMEOUT: Duration = Duration::from_millis(100);
 
 pub(crate) async fn up(
     State(server): Server,
@@ -44,6 +46,7 @@ pub(crate) async fn up(
         return Err(Refusal::new(ErrorKind::NotFound, message));
     }
     let before = server.control.status(&app);
+    let changes = server.control.changes(&app);
     let document = compose::document(&spec);
     let names: BTreeSet<_> = spec.services.keys().cloned().collect();
     let done = server.control.up(UpWish {
@@ -57,10 +60,14 @@ pub(crate) async fn up(
     let settling = Settling {
         app,
         services: names,
+        reflected: Box::new(move |service| {
+            let becomes = changed.get(service.name.as_str());
+            becomes.is_none_or(|revision| service.revision == revision.0.get())
+        }),
     };
     Ok(lines(async move |lines: Lines| {
         lines.item(Progress::Plan(plan)).await?;
-        settling.settle(&server, &lines).await
+        settling.settle(changes, &server, &lines).await
     }))
 }
 
@@ -131,9 +138,10 @@ pub(crate) async fn down(
         VolumesWish::Keep => Volumes::Keep,
         VolumesWish::Remove => Volumes::Remove,
     };
-    server.about(&app, &BTreeSet::new(), |control, settling| {
-        Box::pin(async move { control.down(&settling.app, volumes).await })
-    })
+    let about = server.about(&app, &BTreeSet::new())?;
+    let (control, app) = (server.control.clone(), about.app.clone());
+    let work = async move { control.down(&app, volumes).await };
+    Ok(about.answer(server, work))
 }
 
 pub(crate) async fn stop(
@@ -141,9 +149,10 @@ pub(crate) async fn stop(
     Path(app): Path<String>,
     Wish(wish): Wish<ServicesRequest>,
 ) -> Result<Response, Refusal> {
-    server.about(&app, &wish.services, |control, settling| {
-        Box::pin(async move { control.stop(&settling.app, &settling.services).await })
-    })
+    let about = server.about(&app, &wish.services)?;
+    let (control, app, named) = about.asked(&server, &wish)?;
+    let work = async move { control.stop(&app, &named).await };
+    Ok(about.answer(server, work))
 }
 
 pub(crate) async fn start(
@@ -151,9 +160,10 @@ pub(crate) async fn start(
     Path(app): Path<String>,
     Wish(wish): Wish<ServicesRequest>,
 ) -> Result<Response, Refusal> {
-    server.about(&app, &wish.services, |control, settling| {
-        Box::pin(async move { control.start(&settling.app, &settling.services).await })
-    })
+    let about = server.about(&app, &wish.services)?;
+    let (control, app, named) = about.asked(&server, &wish)?;
+    let work = async move { control.start(&app, &named).await };
+    Ok(about.answer(server, work))
 }
 
 pub(crate) async fn restart(
@@ -161,9 +171,10 @@ pub(crate) async fn restart(
     Path(app): Path<String>,
     Wish(wish): Wish<ServicesRequest>,
 ) -> Result<Response, Refusal> {
-    server.about(&app, &wish.services, |control, settling| {
-        Box::pin(async move { control.restart(&settling.app, &settling.services).await })
-    })
+    let about = server.about(&app, &wish.services)?;
+    let (control, app, named) = about.asked(&server, &wish)?;
+    let work = async move { control.restart(&app, &named).await };
+    Ok(about.answer(server, work))
 }
 
 pub(crate) async fn scale(
@@ -172,15 +183,22 @@ pub(crate) async fn scale(
     Wish(wish): Wish<ScaleRequest>,
 ) -> Result<Response, Refusal> {
     let scales = scales(&wish.scale)?;
-    let services = wish.scale.into_keys().collect();
-    server.about(&app, &services, |control, settling| {
-        Box::pin(async move {
-            for (service, count) in scales {
-                control.scale(&settling.app, &service, count).await?;
-            }
-            Ok(())
-        })
-    })
+    let services = wish.scale.keys().cloned().collect();
+    let about = Settling {
+        reflected: Box::new(move |service| {
+            let wished = wish.scale.get(&service.name);
+            wished.is_none_or(|&wished| service.wanted == wished)
+        }),
+        ..server.about(&app, &services)?
+    };
+    let (control, app) = (server.control.clone(), about.app.clone());
+    let work = async move {
+        for (service, count) in scales {
+            control.scale(&app, &service, count).await?;
+        }
+        Ok(())
+    };
+    Ok(about.answer(server, work))
 }
 
 pub(crate) async fn wake(
@@ -188,14 +206,14 @@ pub(crate) async fn wake(
     Path(app): Path<String>,
     Wish(wish): Wish<ServicesRequest>,
 ) -> Result<Response, Refusal> {
-    server.about(&app, &wish.services, |control, settling| {
-        let mut waking = JoinSet::new();
-        for service in settling.services {
-            let (control, app) = (control.clone(), settling.app.clone());
-            waking.spawn(async move { control.wake(&app, &service).await });
-        }
-        Box::pin(async move { waking.join_all().await.into_iter().collect() })
-    })
+    let about = server.about(&app, &wish.services)?;
+    let mut waking = JoinSet::new();
+    for service in about.services.clone() {
+        let (control, app) = (server.control.clone(), about.app.clone());
+        waking.spawn(async move { control.wake(&app, &service).await });
+    }
+    let work = async move { waking.join_all().await.into_iter().collect() };
+    Ok(about.answer(server, work))
 }
 
 pub(crate) async fn rest(
@@ -203,92 +221,108 @@ pub(crate) async fn rest(
     Path(app): Path<String>,
     Wish(wish): Wish<ServicesRequest>,
 ) -> Result<Response, Refusal> {
-    server.about(&app, &wish.services, |control, settling| {
-        Box::pin(async move {
-            for service in &settling.services {
-                control.rest(&settling.app, service).await?;
-            }
-            Ok(())
-        })
-    })
+    let about = server.about(&app, &wish.services)?;
+    let (control, app) = (server.control.clone(), about.app.clone());
+    let services = about.services.clone();
+    let work = async move {
+        for service in &services {
+            control.rest(&app, service).await?;
+        }
+        Ok(())
+    };
+    Ok(about.answer(server, work))
 }
 
-/// What an answer waits for.
-#[derive(Debug, Clone)]
+/// What an answer is about, and waits for.
 struct Settling {
     app: AppName,
+    /// The services; all when the app is meant.
     services: BTreeSet<ServiceName>,
+    /// Whether a status is of after what was asked for, as far as it shows that.
+    reflected: Box<dyn Fn(&api::ServiceStatus) -> bool + Send + Sync>,
 }
 
-/// Something that control does.
-type Work = Pending<'static, Result<(), ControlError>>;
-
 impl Shared {
-    /// Answers with what becomes of these services, or of all that the app has, while `begin`'s
-    /// work is done and until they settled.
-    fn about(
-        self: Arc<Self>,
-        app: &str,
-        services: &BTreeSet<String>,
-        begin: impl FnOnce(control::Control, Settling) -> Work,
-    ) -> Result<Response, Refusal> {
+    /// An answer about these services, or about all that the app has.
+    fn about(&self, app: &str, services: &BTreeSet<String>) -> Result<Settling, Refusal> {
         let app = AppName::new(app)?;
         let known = self.known(&app)?;
         let named = self.named(&known, services.iter().map(String::as_str))?;
-        let known = known.services.into_keys().collect();
-        let asked = Settling {
-            app: app.clone(),
-            services: named.clone(),
-        };
-        let settling = Settling {
+        Ok(Settling {
             app,
-            services: if named.is_empty() { known } else { named },
-        };
-        let work = begin(self.control.clone(), asked);
-        Ok(lines(async move |lines: Lines| {
-            settling.attend(work, &self, &lines).await
-        }))
+            services: if named.is_empty() {
+                known.services.into_keys().collect()
+            } else {
+                named
+            },
+            reflected: Box::new(|_| true),
+        })
     }
 }
 
 impl Settling {
-    /// Tells how the app is while `work` is done, and until it settled.
-    async fn attend(self, mut work: Work, server: &Shared, lines: &Lines) -> Result<(), Gone> {
+    /// Control, the app, and the services as they were named: none when the app is meant.
+    fn asked(
+        &self,
+        server: &Shared,
+        wish: &ServicesRequest,
+    ) -> Result<(Control, AppName, BTreeSet<ServiceName>), Refusal> {
+        let named = service_names(wish.services.iter().map(String::as_str))?;
+        Ok((server.control.clone(), self.app.clone(), named))
+    }
+
+    /// Answers with how the app is while `work` is done, and until the services settled.
+    fn answer(
+        self,
+        server: Arc<Shared>,
+        work: impl Future<Output = Result<(), ControlError>> + Send + 'static,
+    ) -> Response {
+        lines(async move |lines: Lines| self.attend(work, &server, &lines).await)
+    }
+
+    async fn attend(
+        self,
+        work: impl Future<Output = Result<(), ControlError>>,
+        server: &Shared,
+        lines: &Lines,
+    ) -> Result<(), Gone> {
         let mut changes = server.control.changes(&self.app);
+        let mut work = std::pin::pin!(work);
         let done = loop {
-            let changed = async {
-                match &mut changes {
-                    Some(changes) => changes.changed().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 done = &mut work => break done,
-                there = changed => {
-                    self.tell(server, lines).await?;
-                    if !there {
-                        changes = None;
-                    }
-                }
                 () = server.leave.cancelled() => return leaving(lines).await,
+                () = next_change(&mut changes) => {
+                    self.tell(server, lines).await?;
+                }
+            }
+            tokio::select! {
+                done = &mut work => break done,
+                () = tokio::time::sleep(STATUS_PAUSE) => {}
             }
         };
         match done {
-            Ok(()) => self.settle(server, lines).await,
+            Ok(()) => self.settle(changes, server, lines).await,
             Err(error) => lines.failure(failure(&error)).await,
         }
     }
 
-    /// Tells how the app is until it settled, or is gone.
-    async fn settle(&self, server: &Shared, lines: &Lines) -> Result<(), Gone> {
-        if let Some(mut changes) = server.control.changes(&self.app) {
-            while let Unsettled::Yes = self.tell(server, lines).await? {
-                tokio::time::sleep(STATUS_PAUSE).await;
-                tokio::select! {
-                    there = changes.changed() => if !there { break },
-                    () = server.leave.cancelled() => return leaving(lines).await,
-                }
+    /// Tells how the app is until it settled, or is gone. `changes` was taken before what was
+    /// asked for began, so that a status of before is not mistaken for the outcome.
+    async fn settle(
+        &self,
+        mut changes: Option<Changes>,
+        server: &Shared,
+        lines: &Lines,
+    ) -> Result<(), Gone> {
+        drop(tokio::time::timeout(PASS_TIMEOUT, next_change(&mut changes)).await);
+        changes = server.control.changes(&self.app);
+        while let Unsettled::Yes = self.tell(server, lines).await? {
+            tokio::time::sleep(STATUS_PAUSE).await;
+            tokio::select! {
+                () = next_change(&mut changes) => {}
+                () = server.leave.cancelled() => return leaving(lines).await,
             }
         }
         lines.item(Progress::Done(Done {})).await
@@ -300,8 +334,8 @@ impl Settling {
         };
         let status = server.convert.app(&status);
         let settled = |name: &ServiceName| {
-            let mut services = status.services.iter();
-            services.any(|s| s.name == name.as_str() && s.stage != api::Stage::UnderWay)
+            let mut services = status.services.iter().filter(|s| s.name == name.as_str());
+            services.any(|s| s.stage != api::Stage::UnderWay && (self.reflected)(s))
         };
         let unsettled = if self.services.iter().all(settled) {
             Unsettled::No
@@ -310,6 +344,17 @@ impl Settling {
         };
         lines.item(Progress::Status(status)).await?;
         Ok(unsettled)
+    }
+}
+
+/// Waits for a change of an app; for ever when it is not there, and at the first change after it
+/// is gone no more.
+async fn next_change(changes: &mut Option<Changes>) {
+    let Some(known) = changes else {
+        return std::future::pending().await;
+    };
+    if !known.changed().await {
+        *changes = None;
     }
 }
 

@@ -1,11 +1,13 @@
 //! The operations that change nothing of an app.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::{ErrorKind, EventsQuery, LogsQuery};
+use api::{EventsQuery, LogsQuery};
 use axum::extract::{Path, State};
 use axum::response::{Json, Response};
-use model::AppName;
+use control::ControlError;
+use model::{AppName, ServiceName};
 use ports::{LogFollow, LogStream, LogWish};
 
 use crate::convert::{self, service_names};
@@ -65,14 +67,11 @@ pub(crate) async fn explain(
 ) -> Result<Json<api::Explanation>, Refusal> {
     let app = AppName::new(&app)?;
     let status = server.known(&app)?;
-    let Some((service, status)) = status.services.get_key_value(name.as_str()) else {
-        let known: Vec<_> = status.services.keys().map(|name| name.as_str()).collect();
-        let message = format!(
-            "app {app} has no service {name:?}; it has {}",
-            known.join(", ")
-        );
-        return Err(Refusal::new(ErrorKind::NotFound, message));
-    };
+    server.named(&status, [name.as_str()])?;
+    let (service, status) = status
+        .services
+        .get_key_value(name.as_str())
+        .expect("it was just found");
     let events = server.control.events(&app, None, EVENTS_PAGE).await?;
     let mut own = events;
     own.retain(|stored| stored.event.service.as_ref() == Some(service));
@@ -111,9 +110,10 @@ pub(crate) async fn logs(
 ) -> Result<Response, Refusal> {
     let services = query.services.as_deref().unwrap_or_default();
     let named = services.split(',').filter(|name| !name.is_empty());
+    let app = AppName::new(&app)?;
     let wish = LogWish {
-        app: AppName::new(&app)?,
-        services: service_names(named)?,
+        services: server.named(&server.known(&app)?, named)?,
+        app,
         since: query.since.map(|since| model::Timestamp(since.0)),
         tail: query.tail,
         follow: if query.follow {
@@ -201,6 +201,26 @@ impl Shared {
     /// How an app is.
     pub(crate) fn known(&self, app: &AppName) -> Result<control::AppStatus, Refusal> {
         let status = self.control.status(app);
-        status.ok_or_else(|| control::ControlError::NoSuchApp(app.clone()).into())
+        status.ok_or_else(|| ControlError::NoSuchApp(app.clone()).into())
+    }
+
+    /// Services by name, all of which the app has.
+    pub(crate) fn named<'a>(
+        &self,
+        status: &control::AppStatus,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<BTreeSet<ServiceName>, Refusal> {
+        let named = service_names(names)?;
+        let unknown = |name: &&ServiceName| !status.services.contains_key(*name);
+        let Some(unknown) = named.iter().find(unknown) else {
+            return Ok(named);
+        };
+        let known: Vec<_> = status.services.keys().map(ServiceName::as_str).collect();
+        Err(ControlError::NoSuchService {
+            app: status.app.clone(),
+            service: unknown.clone(),
+            known: known.join(", "),
+        }
+        .into())
     }
 }
