@@ -93,14 +93,9 @@ impl<W: Write> Live<W> {
                 status: service.clone(),
                 settled,
             };
-            let told = before.map(|before| line(before, elapsed, Clock::Still));
-            if self.screen == Screen::Plain && told != Some(line(&shown, elapsed, Clock::Still)) {
-                writeln!(
-                    self.out,
-                    "{}: {}",
-                    service.name,
-                    line(&shown, elapsed, Clock::Runs)
-                )?;
+            let news = before.is_none_or(|before| changed(&before.status, service));
+            if self.screen == Screen::Plain && news {
+                writeln!(self.out, "{}: {}", service.name, line(&shown, elapsed))?;
             }
             self.shown.insert(service.name.clone(), shown);
         }
@@ -143,7 +138,7 @@ impl<W: Write> Live<W> {
                 Stage::Stuck => "✗",
             };
             let style = words::state_style(&shown.status);
-            let text = format!("{name:width$}  {}", line(shown, elapsed, Clock::Runs));
+            let text = format!("{name:width$}  {}", line(shown, elapsed));
             let text: String = text
                 .chars()
                 .take(usize::from(columns).saturating_sub(4))
@@ -170,15 +165,14 @@ enum Part {
     All,
 }
 
-/// Whether a line says how long it took so far.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Clock {
-    Runs,
-    Still,
+/// Whether there is something new to be told; a reason that only counts the time is not.
+fn changed(before: &ServiceStatus, now: &ServiceStatus) -> bool {
+    let told = |s: &ServiceStatus| (s.state.clone(), s.stage, s.ready, s.wanted);
+    told(before) != told(now)
 }
 
 /// What is said of a service: `starting, 0 of 1 ready (0.3s)`.
-fn line(shown: &Shown, elapsed: Duration, clock: Clock) -> String {
+fn line(shown: &Shown, elapsed: Duration) -> String {
     let status = &shown.status;
     let mut text = status.state.clone();
     if status.ready > 0 || status.stage == Stage::UnderWay {
@@ -191,10 +185,8 @@ fn line(shown: &Shown, elapsed: Duration, clock: Clock) -> String {
     if let Some(why) = why {
         text.push_str(&format!(": {why}"));
     }
-    if clock == Clock::Runs {
-        let took = shown.settled.unwrap_or(elapsed);
-        text.push_str(&format!(" ({})", words::duration(took)));
-    }
+    let took = shown.settled.unwrap_or(elapsed);
+    text.push_str(&format!(" ({})", words::duration(took)));
     text
 }
 
