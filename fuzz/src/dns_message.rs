@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use dns::{Answer, Over, answer};
 use model::{
-    AddressBook, AppName, AppSpec, Image, NetworkName, NetworkSpec, Port, ServiceName, ServiceSpec, Transport,
+    AddressBook, AppName, AppSpec, Image, NetworkName, NetworkSpec, Port, ServiceName, ServiceSpec,
+    Transport,
 };
 use traffic::Directory;
 
@@ -21,24 +22,47 @@ pub fn run(data: &[u8]) {
         let Answer::Reply(reply) = answer(&directory, &worker, data, over) else {
             continue;
         };
-        assert!(reply.len() >= 12 && reply.len() <= size_max, "{} bytes", reply.len());
+        assert!(
+            reply.len() >= 12 && reply.len() <= size_max,
+            "{} bytes",
+            reply.len()
+        );
         assert_eq!(reply[..2], data[..2], "the id of the question");
         assert!(reply[2] & 0x80 != 0, "a response");
-        assert!(!reply[12..].ends_with(&[127, 127, 0, 2]), "an address that may not be called");
+        assert!(
+            !reply[12..].ends_with(&[127, 127, 0, 2]),
+            "an address that may not be called"
+        );
     }
 }
 
 fn directory() -> Directory {
     let service = |name: &str, network: &str| {
         let mut spec = ServiceSpec::new(ServiceName::new(name).expect("a valid name"), Image::Host);
-        spec.networks.insert(NetworkName::new(network).expect("a valid name"), ["dice".to_owned()].into());
-        spec.expose.extend((80..200).map(|number| Port { number, transport: Transport::Tcp }));
+        spec.networks.insert(
+            NetworkName::new(network).expect("a valid name"),
+            ["dice".to_owned()].into(),
+        );
+        spec.expose.extend((80..200).map(|number| Port {
+            number,
+            transport: Transport::Tcp,
+        }));
         (spec.name.clone(), spec.into())
     };
-    let networks = ["x", "y"].map(|name| (NetworkName::new(name).expect("a valid name"), NetworkSpec::default()));
+    let networks = ["x", "y"].map(|name| {
+        (
+            NetworkName::new(name).expect("a valid name"),
+            NetworkSpec::default(),
+        )
+    });
     let app = AppSpec {
         name: AppName::new("coins").expect("a valid name"),
-        services: [service("hidden", "y"), service("rng", "x"), service("worker", "x")].into(),
+        services: [
+            service("hidden", "y"),
+            service("rng", "x"),
+            service("worker", "x"),
+        ]
+        .into(),
         networks: networks.into(),
         volumes: BTreeMap::new(),
     };

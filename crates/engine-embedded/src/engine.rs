@@ -114,10 +114,11 @@ impl EmbeddedEngine {
     /// [`EngineError`] when the keeper is gone.
     pub async fn deposit_names(&self) -> Result<Vec<String>, EngineError> {
         let answered = self.ask(Call::DepositNames, Vec::new()).await?;
-        match answered.map_err(Failure::into_general_error)?.0 {
-            Answer::DepositNames(names) => Ok(names),
-            _ => Err(misunderstood("name what it holds")),
-        }
+        let answer = answered.map_err(Failure::into_general_error)?.0;
+        let Answer::DepositNames(names) = answer else {
+            return Err(misunderstood("name what it holds"));
+        };
+        Ok(names)
     }
 
     /// Duplicates of what was left under a name, in its order; empty when nothing was.

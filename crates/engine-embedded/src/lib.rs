@@ -13,6 +13,11 @@
 //! so its root has no capability over them. It gets no new privileges, Docker's default
 //! capabilities less three, and a seccomp filter. Its pid 1 is ours and cannot be traced by it.
 
+#![expect(
+    unsafe_code,
+    reason = "clone3, fork and what a child may do have no safe interface; each block says why it is sound"
+)]
+
 mod cgroup;
 mod clock;
 mod engine;

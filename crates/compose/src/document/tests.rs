@@ -261,7 +261,7 @@ prop_compose! {
         make_valid(&mut services, first_port);
         AppSpec {
             name: AppName::new(&name).unwrap(),
-            services,
+            services: services.into_iter().map(|(name, spec)| (name, spec.into())).collect(),
             networks: NETWORKS
                 .iter()
                 .zip(internal)

@@ -5,6 +5,12 @@
 //! of these runs the whole suite on one engine. `cargo test -p roadstead-engine-embedded --test
 //! instances -- NAME` runs the tests whose name has NAME in it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "these are tests, in a program of their own that says what it found"
+)]
+
 mod suite;
 mod world;
 
