@@ -129,10 +129,11 @@ impl App {
         self.json(&["ps", "--json"])
     }
 
-    /// What `ps` says of a service; null when it is not there.
+    /// What `ps` says of a service; null when it is not there, or nothing is up yet.
     #[must_use]
     pub fn service(&self, name: &str) -> Value {
-        let status = self.status();
+        let told = self.run(&["ps", "--json"]).stdout;
+        let status: Value = serde_json::from_str(&told).unwrap_or_default();
         let services = status["services"].as_array().cloned().unwrap_or_default();
         let found = services.into_iter().find(|service| service["name"] == name);
         found.unwrap_or_default()

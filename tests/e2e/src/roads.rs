@@ -321,13 +321,14 @@ impl Roads {
         });
     }
 
-    /// Daemon and keeper: processes of `roads` that were started with this home's variables.
+    /// Daemon and keeper: processes with the daemon's words and this home's variables, but the
+    /// instances' first ones, which are copies of the keeper.
     fn own(&self) -> Vec<Process> {
         let variable = format!("ROADS_RUNTIME_DIR={}", self.runtime().display());
         let mut all = Process::all();
         all.retain(|process| {
-            ["roads", "roads-keeper"].contains(&process.name.as_str())
-                && process.command.contains(" daemon")
+            process.command.contains(" daemon")
+                && process.name != "roads-init"
                 && process.has_variable(&variable)
         });
         all

@@ -90,22 +90,19 @@ fn private_files_survive_a_restart_of_the_program_but_not_its_replacement() {
   a: { image: host, command: roads coins echo, expose: [\"80\"], restart: always }
 ",
     );
-    app.ok(&["exec", "-T", "a", "sh", "-c", "echo mine > /tmp/file"]);
+    app.ok(&["exec", "-T", "a", "sh", "-c", "echo mine > /usr/local/file"]);
     let program = app.programs("roads coins echo").remove(0);
     program.kill();
     app.wait("a", "started again", |status| {
         status["ready"] == 1 && status["instances"][0]["restarts"] == 1
     });
     assert_eq!(
-        app.sh(
-            "a",
-            "cat /var/tmp/file 2>/dev/null || cat /tmp/file 2>/dev/null || echo gone"
-        ),
+        app.sh("a", "cat /usr/local/file 2>/dev/null || echo gone"),
         "mine"
     );
     app.ok(&["restart", "a"]);
     assert_eq!(
-        app.sh("a", "cat /tmp/file 2>/dev/null || echo gone"),
+        app.sh("a", "cat /usr/local/file 2>/dev/null || echo gone"),
         "gone"
     );
 }
@@ -117,19 +114,18 @@ fn a_program_that_takes_more_memory_than_it_may_is_killed_and_that_is_told() {
         "services:
   a:
     image: host
-    command: [sh, -c, \"head -c 128m /dev/zero | tail -c 128m > /dev/null\"]
+    command: dd if=/dev/zero of=/dev/null bs=128M count=1
     deploy: { resources: { limits: { memory: 32m, pids: 50, cpus: \"0.5\" } } }
   b: { image: host, command: sleep 1000 }
 ",
     );
-    let outcome = app.run(&["up", "-d"]);
+    app.run(&["up", "-d"]);
     let shortcomings = app.roads().shortcomings();
     let is_limited = !shortcomings.iter().any(|text| text.contains("limits of"));
     if !skip_unless(is_limited, &format!("{shortcomings:?}")) {
         app.wait_state("a", "completed");
         return;
     }
-    assert!(!outcome.status.success(), "{outcome:#?}");
     app.wait_state("a", "failed");
     let told = app.ok(&["explain", "a"]);
     assert!(told.contains("memory limit"), "{told}");
