@@ -337,10 +337,8 @@ impl Contender {
 impl Drop for Contender {
     fn drop(&mut self) {
         if let Threads::Of(child) = &mut self.threads {
-            for pid in children(child.id()) {
-                let _ = Command::new("kill").arg(pid.to_string()).status();
-            }
-            let _ = child.kill();
+            // Asked to end, nginx ends its workers too.
+            let _ = Command::new("kill").arg(child.id().to_string()).status();
             let _ = child.wait();
         }
     }
