@@ -7,6 +7,8 @@
 mod connection;
 mod exec;
 mod lines;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
