@@ -81,11 +81,16 @@ async fn serve(
         snapshots,
         captures: workers.get(),
     });
-    tasks.spawn(run);
+    let leave = CancellationToken::new();
+    let lost = leave.clone();
+    tasks.spawn(async move {
+        // It ends before the daemon does only when the engine is lost; the next daemon has another.
+        run.await;
+        lost.cancel();
+    });
     for error in control.restore(remembered(&*store)?).await {
         error!(%error, "not all is as it was");
     }
-    let leave = CancellationToken::new();
     let parts = server::Parts {
         control: control.clone(),
         release: env!("CARGO_PKG_VERSION"),

@@ -1,0 +1,303 @@
+//! Apps around fake parts: what is commanded is remembered, done, routed, and found again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::{Control, ControlError, Parts, UpWish};
+use model::{
+    ActivationMode, AppName, AppSpec, ExitStatus, Image, InstanceId, Moment, NetworkName,
+    NetworkSpec, Port, Publish, Restart, ServiceName, ServiceSpec, Transport,
+};
+use ports::{Engine, InstanceState, Store, Volumes};
+use testkit::{FakeClock, FakeDataplane, FakeEngine, FakeStore, Listen};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use traffic::{Availability, Snapshot};
+
+const PORT: u16 = 80;
+
+struct World {
+    engine: Arc<FakeEngine>,
+    store: Arc<FakeStore>,
+    dataplane: Arc<FakeDataplane>,
+}
+
+/// A daemon's control in a world that outlives it.
+struct Daemon {
+    control: Control,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    _tasks: JoinSet<()>,
+}
+
+impl World {
+    fn new(listen: Listen) -> Self {
+        Self {
+            engine: Arc::new(FakeEngine::new(listen)),
+            store: Arc::default(),
+            dataplane: Arc::default(),
+        }
+    }
+
+    fn daemon(&self) -> Daemon {
+        let (published, snapshots) = watch::channel(Arc::default());
+        let (control, run) = Control::new(Parts {
+            engine: self.engine.clone(),
+            store: self.store.clone(),
+            dataplane: self.dataplane.clone(),
+            clock: Arc::new(FakeClock::default()),
+            snapshots: published,
+            captures: 1,
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(run);
+        Daemon {
+            control,
+            snapshots,
+            _tasks: tasks,
+        }
+    }
+}
+
+impl Daemon {
+    /// Waits until a service has this many endpoints.
+    async fn endpoints(&mut self, service: &str, count: usize) {
+        let reached = |snapshot: &Arc<Snapshot>| {
+            let row = snapshot.service(&app(), &name(service));
+            row.is_some_and(|row| row.endpoints.len() == count)
+        };
+        self.snapshots.wait_for(reached).await.unwrap();
+    }
+
+    /// A held call to a service, as the data plane makes one.
+    async fn call(&mut self, service: &str) -> InstanceId {
+        let known = |snapshot: &Arc<Snapshot>| snapshot.service(&app(), &name(service)).is_some();
+        let snapshot = Arc::clone(&*self.snapshots.wait_for(known).await.unwrap());
+        let row = Arc::clone(snapshot.service(&app(), &name(service)).unwrap());
+        let now = Moment::from_zero(Duration::from_secs(1));
+        let held = row
+            .activity
+            .hold(&row.spec.activation.hold, PORT, now)
+            .unwrap();
+        let ready = |snapshot: &Arc<Snapshot>| {
+            snapshot
+                .service(&app(), &name(service))
+                .is_some_and(|row| !row.endpoints.is_empty())
+        };
+        let snapshot = Arc::clone(&*self.snapshots.wait_for(ready).await.unwrap());
+        let row = snapshot.service(&app(), &name(service)).unwrap();
+        let entered = row.enter(7, &[]).unwrap();
+        drop(held);
+        entered.endpoint().instance().clone()
+    }
+}
+
+fn app() -> AppName {
+    AppName::new("coins").unwrap()
+}
+
+fn name(text: &str) -> ServiceName {
+    ServiceName::new(text).unwrap()
+}
+
+fn id(service: &str, number: u32) -> InstanceId {
+    InstanceId {
+        app: app(),
+        service: name(service),
+        number,
+    }
+}
+
+fn service(text: &str) -> ServiceSpec {
+    let mut spec = ServiceSpec::new(name(text), Image::Host);
+    spec.expose.insert(Port {
+        number: PORT,
+        transport: Transport::Tcp,
+    });
+    spec.networks
+        .insert(NetworkName::new("default").unwrap(), BTreeSet::new());
+    spec
+}
+
+fn wish(services: impl IntoIterator<Item = ServiceSpec>) -> UpWish {
+    let services = services
+        .into_iter()
+        .map(|spec| (spec.name.clone(), Arc::new(spec)));
+    let network = (NetworkName::new("default").unwrap(), NetworkSpec::default());
+    UpWish {
+        spec: AppSpec {
+            name: app(),
+            services: services.collect(),
+            networks: BTreeMap::from([network]),
+            volumes: BTreeMap::new(),
+        },
+        document: "{}".to_owned(),
+        services: BTreeSet::new(),
+        scales: BTreeMap::new(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_is_up_is_remembered_served_and_routed_and_is_gone_when_down() {
+    let world = World::new(Listen::AtStart);
+    let mut daemon = world.daemon();
+    daemon
+        .control
+        .up(wish([service("rng"), service("web")]))
+        .await
+        .unwrap();
+    daemon.endpoints("rng", 1).await;
+    daemon.endpoints("web", 1).await;
+    assert_eq!(world.store.apps().unwrap().len(), 1);
+    assert_eq!(world.dataplane.attached(), [id("rng", 1), id("web", 1)]);
+
+    daemon.control.down(&app(), Volumes::Keep).await.unwrap();
+    assert!(world.engine.instances().is_empty());
+    assert!(world.dataplane.attached().is_empty());
+    assert!(world.store.apps().unwrap().is_empty());
+    assert!(daemon.snapshots.borrow().apps.is_empty());
+    assert_eq!(*daemon.control.busy().borrow(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_wakes_a_service_once_and_goes_on() {
+    let world = World::new(Listen::AtStart);
+    let mut daemon = world.daemon();
+    let mut rng = service("rng");
+    rng.activation.mode = ActivationMode::OnDemand;
+    daemon.control.up(wish([rng])).await.unwrap();
+    assert!(world.engine.instances().is_empty());
+    assert_eq!(daemon.call("rng").await, id("rng", 1));
+    let starts = world
+        .engine
+        .asked()
+        .iter()
+        .filter(|asked| asked.contains("start"))
+        .count();
+    assert_eq!(starts, 1, "{:?}", world.engine.asked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_daemon_finds_the_instances_and_starts_none() {
+    let world = World::new(Listen::AtStart);
+    let mut first = world.daemon();
+    first.control.up(wish([service("rng")])).await.unwrap();
+    first.endpoints("rng", 1).await;
+    drop(first);
+    let asked_before = world.engine.asked().len();
+    let record = world.store.apps().unwrap().remove(0);
+
+    let mut second = world.daemon();
+    let errors = second
+        .control
+        .restore(vec![(record, wish([service("rng")]).spec)])
+        .await;
+    assert!(errors.is_empty(), "{errors:?}");
+    second.endpoints("rng", 1).await;
+    assert_eq!(
+        world.engine.instances(),
+        [(id("rng", 1), InstanceState::Running)]
+    );
+    let asked = world.engine.asked().split_off(asked_before);
+    assert!(
+        !asked.iter().any(|asked| asked.contains("start")),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_of_an_app_that_nobody_remembers_are_removed() {
+    let world = World::new(Listen::AtStart);
+    let mut first = world.daemon();
+    first.control.up(wish([service("rng")])).await.unwrap();
+    first.endpoints("rng", 1).await;
+    drop(first);
+    let second = world.daemon();
+    assert!(second.control.restore(Vec::new()).await.is_empty());
+    assert!(world.engine.instances().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_a_program_sees_makes_a_new_revision() {
+    let world = World::new(Listen::AtStart);
+    let mut daemon = world.daemon();
+    let first = daemon.control.up(wish([service("rng")])).await.unwrap();
+    assert_eq!(first.changed.len(), 1);
+    daemon.endpoints("rng", 1).await;
+    let mut scaled = service("rng");
+    scaled.scale.instances = 2;
+    assert!(
+        daemon
+            .control
+            .up(wish([scaled.clone()]))
+            .await
+            .unwrap()
+            .changed
+            .is_empty()
+    );
+    daemon.endpoints("rng", 2).await;
+    scaled.environment.insert("A".to_owned(), "b".to_owned());
+    let changed = daemon.control.up(wish([scaled])).await.unwrap().changed;
+    assert_eq!(changed[0].1.to_string(), "r2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_is_taken_changes_nothing() {
+    let world = World::new(Listen::AtStart);
+    world.dataplane.take(8000);
+    let daemon = world.daemon();
+    let mut web = service("web");
+    let target = Port {
+        number: PORT,
+        transport: Transport::Tcp,
+    };
+    web.publish.push(Publish {
+        address: None,
+        published: Some(8000),
+        target,
+    });
+    let refused = daemon.control.up(wish([web])).await.unwrap_err();
+    assert!(matches!(refused, ControlError::Listen(_)), "{refused}");
+    assert!(world.store.apps().unwrap().is_empty());
+    assert!(daemon.control.apps().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_ended_for_good_refuses_calls_with_the_reason() {
+    let world = World::new(Listen::AtStart);
+    let mut daemon = world.daemon();
+    let mut rng = service("rng");
+    rng.restart = Restart::No;
+    daemon.control.up(wish([rng])).await.unwrap();
+    daemon.endpoints("rng", 1).await;
+    world.engine.exit(&id("rng", 1), ExitStatus::Code(3));
+    daemon.endpoints("rng", 0).await;
+    let snapshot = Arc::clone(&daemon.snapshots.borrow());
+    let row = snapshot.service(&app(), &name("rng")).unwrap();
+    let Availability::Refused(why) = &row.availability else {
+        panic!("it is held")
+    };
+    assert!(why.contains("exited with code 3"), "{why}");
+    assert!(world.dataplane.attached().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_named() {
+    let world = World::new(Listen::AtStart);
+    let daemon = world.daemon();
+    let missing = daemon.control.rest(&app(), &name("rng")).await.unwrap_err();
+    assert!(matches!(missing, ControlError::NoSuchApp(_)));
+    daemon.control.up(wish([service("rng")])).await.unwrap();
+    let missing = daemon.control.wake(&app(), &name("rgn")).await.unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        r#"app coins has no service "rgn"; it has rng"#
+    );
+    let scaled = daemon
+        .control
+        .scale(&app(), &name("rng"), 101)
+        .await
+        .unwrap_err();
+    assert!(scaled.to_string().contains("scale.max is 100"), "{scaled}");
+    assert_eq!(world.engine.name(), daemon.control.engine());
+}
