@@ -10,7 +10,7 @@ use model::{ActivationMode, Rest};
 use crate::ServiceDemand;
 use crate::advance::{Goal, Permit};
 use crate::draft::Draft;
-use crate::instance::{By, Instance, Kind, Life};
+use crate::instance::{By, Gate, Instance, Kind, Life};
 use crate::service::{Fate, Service, count};
 
 /// What a service's goals depend on beside itself.
@@ -91,7 +91,11 @@ impl Service {
     fn best(&self) -> Vec<usize> {
         let current = |at: &usize| self.is_current(&self.instances[*at]);
         let mut best: Vec<usize> = (0..self.instances.len()).filter(current).collect();
-        best.sort_by_key(|&at| worth(&self.instances[at]));
+        if self.posture.is_awake() {
+            best.sort_by_key(|&at| worth_awake(&self.instances[at]));
+        } else {
+            best.sort_by_key(|&at| worth_asleep(&self.instances[at]));
+        }
         best.truncate(self.desired.wanted() as usize);
         best.sort_unstable();
         best
@@ -140,15 +144,27 @@ impl Service {
     }
 }
 
-/// The lower, the rather it is kept.
-fn worth(instance: &Instance) -> u8 {
+/// The lower, the rather it is kept while awake. A victim must not gain worth on its way out (one
+/// that is thawed to be stopped is ready, but not routed), or it would change places for ever.
+fn worth_awake(instance: &Instance) -> u8 {
     match &instance.life {
-        Life::Running(_) if instance.is_ready() => 0,
-        Life::Running(_) => 1,
-        Life::New | Life::Down(_) if instance.is_pending(Kind::Start) => 1,
-        Life::Frozen(_) => 2,
-        Life::Down(down) if down.by == By::Itself => 3,
-        Life::New | Life::Down(_) => 4,
-        Life::Stopping { .. } => 5,
+        Life::Running(_) if instance.gate == Gate::Open => 0,
+        Life::Running(_) if instance.is_ready() => 1,
+        Life::Running(_) => 2,
+        Life::New | Life::Down(_) if instance.is_pending(Kind::Start) => 2,
+        Life::Frozen(_) => 3,
+        Life::Down(down) if down.by == By::Itself => 4,
+        Life::New | Life::Down(_) => 5,
+        Life::Stopping { .. } => 6,
+    }
+}
+
+/// The lower, the rather it is kept while asleep: what is at rest, for the same reason.
+fn worth_asleep(instance: &Instance) -> u8 {
+    match &instance.life {
+        Life::Frozen(_) => 0,
+        Life::New | Life::Down(_) => 1,
+        Life::Running(_) => 2,
+        Life::Stopping { .. } => 3,
     }
 }

@@ -63,6 +63,9 @@ pub enum Breach {
         /// What it is instead, in the words of the report.
         why: String,
     },
+    /// Long after the faults stopped, something is done still.
+    #[error("steps go on without end though nobody calls and nothing fails")]
+    Restless,
     /// After the app went down, something is left.
     #[error("{0} is left of an app that is down")]
     Left(InstanceId),

@@ -26,6 +26,8 @@ const TROUBLE: Duration = Duration::from_secs(60);
 const LATE_NEWS: Duration = Duration::from_secs(30);
 /// then things have so long to come to what they should be,
 const PEACE: Duration = Duration::from_secs(240);
+/// at the end of which nothing is done any more,
+const REST_MIN: Duration = Duration::from_secs(60);
 /// and then the app has so long to go down.
 const END: Duration = Duration::from_secs(60);
 /// As many lines of the transcript are kept in any case.
@@ -98,6 +100,8 @@ pub(crate) struct World {
     pub(crate) shell: Shell,
     /// Which life of the daemon this is.
     pub(crate) life: u64,
+    /// When something was last done but probing.
+    last_step: Moment,
     pass_at: Option<Moment>,
     applying: bool,
     pub(crate) seen: Arc<Snapshot>,
@@ -144,6 +148,7 @@ impl World {
             scenario,
             random,
             life: 1,
+            last_step: now,
             pass_at: None,
             applying: false,
             seen: Arc::new(Snapshot::default()),
@@ -314,6 +319,7 @@ impl World {
             self.begin_probe(ticket, id, how);
             return;
         }
+        self.last_step = self.now;
         let course = self
             .engine
             .course(&action, self.faults, self.now, &mut self.random);
@@ -587,6 +593,9 @@ impl World {
             return Err(Breach::HeldTooLong {
                 service: call.service.clone(),
             });
+        }
+        if self.now.since(self.last_step) < REST_MIN {
+            return Err(Breach::Restless);
         }
         let report = self.shell.pass(self.now)?.report;
         for (service, wish) in &self.scenario.desired.services {
