@@ -16,7 +16,7 @@ use dns::{NameServer, Resolvers, Transport};
 use engine_embedded::EmbeddedEngine;
 use model::{AppSpec, Moment, Timestamp};
 use ports::{AppRecord, Clock, Engine, Store};
-use proxy::{ListenerChange, Proxy, ProxyConfig};
+use proxy::{Begin, ListenerChange, Proxy, ProxyConfig};
 use server::{Listener, Server};
 use store::SqliteStore;
 use tokio::sync::watch;
@@ -31,6 +31,8 @@ use crate::dataplane::Wired;
 const IDLE: Duration = Duration::from_secs(1);
 /// How long calls in flight may take to end when it leaves.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long the routes of the apps of before may take to be known; it is one pass.
+const ROUTES: Duration = Duration::from_millis(500);
 /// Where `SERVICE.APP.localhost` answers, unless ROADS_INGRESS says otherwise.
 const INGRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7080);
@@ -88,9 +90,8 @@ async fn serve(
         run.await;
         lost.cancel();
     });
-    for error in control.restore(remembered(&*store)?).await {
-        error!(%error, "not all is as it was");
-    }
+    restore(&control, remembered(&*store)?, watched).await;
+    proxy.serve();
     let parts = server::Parts {
         control: control.clone(),
         release: env!("CARGO_PKG_VERSION"),
@@ -128,6 +129,26 @@ fn remembered(store: &dyn Store) -> Result<Vec<(AppRecord, AppSpec)>> {
         }
     }
     Ok(apps)
+}
+
+/// Goes on with the apps of before. Done when calls to them can be routed, or held.
+async fn restore(
+    control: &Control,
+    apps: Vec<(AppRecord, AppSpec)>,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+) {
+    let mut names: Vec<_> = apps.iter().map(|(record, _)| record.name.clone()).collect();
+    for error in control.restore(apps).await {
+        error!(%error, "not all is as it was");
+    }
+    names.retain(|name| control.status(name).is_some());
+    let known = snapshots.wait_for(|snapshot| {
+        let mut names = names.iter();
+        names.all(|name| snapshot.apps.contains_key(name))
+    });
+    if tokio::time::timeout(ROUTES, known).await.is_err() {
+        warn!("calls may be refused: not every app has routes yet");
+    }
 }
 
 /// Starts the proxy with the listeners of the one before, and has its own kept by the keeper.
@@ -171,6 +192,7 @@ async fn start_proxy(
         dns_over_tcp: Arc::new(move |instance, stream| {
             names.serve(instance, Transport::Stream(stream));
         }),
+        begin: Begin::WhenTold,
         ..ProxyConfig::new(workers, Arc::new(engine_embedded::now))
     };
     Ok(Proxy::start(config, snapshots)?)

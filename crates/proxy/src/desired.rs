@@ -26,6 +26,8 @@ pub(crate) struct Desired {
 /// Whether anything new is admitted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// Not yet: what comes waits in the sockets' backlogs.
+    Waiting,
     /// It is.
     #[default]
     Serving,

@@ -26,6 +26,16 @@ pub type DnsOverTcp = Arc<dyn Fn(InstanceId, TcpStream) + Send + Sync>;
 /// Is told which listeners to keep for the proxy that comes after this one.
 pub type KeepListener = Arc<dyn Fn(ListenerChange) + Send + Sync>;
 
+/// When a proxy begins to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// At its start.
+    AtOnce,
+    /// When [`Proxy::serve`] says so. Until then, what comes to the listeners of an earlier proxy
+    /// waits in their backlogs: it would be refused by who does not know its app yet.
+    WhenTold,
+}
+
 /// What a proxy is started with.
 pub struct ProxyConfig {
     /// Threads that serve; one a core.
@@ -40,6 +50,8 @@ pub struct ProxyConfig {
     pub dns_over_tcp: DnsOverTcp,
     /// Tells the moment.
     pub clock: Clock,
+    /// When it begins to serve.
+    pub begin: Begin,
 }
 
 impl ProxyConfig {
@@ -53,6 +65,7 @@ impl ProxyConfig {
             keep_listener: Arc::new(drop),
             dns_over_tcp: Arc::new(|_, stream| drop(stream)),
             clock,
+            begin: Begin::AtOnce,
         }
     }
 }
@@ -117,7 +130,13 @@ impl Proxy {
         snapshots: &watch::Receiver<Arc<Snapshot>>,
     ) -> Result<Self, StartError> {
         let mut openings = Openings::new(config.adopted, config.keep_listener);
-        let desired = watch::Sender::new(Desired::default());
+        let desired = watch::Sender::new(Desired {
+            stage: match config.begin {
+                Begin::AtOnce => Stage::Serving,
+                Begin::WhenTold => Stage::Waiting,
+            },
+            ..Desired::default()
+        });
         if let Some(address) = config.ingress {
             let opened = openings.open_ingress(address);
             opened.map_err(|why| StartError::Ingress { address, why })?;
@@ -145,6 +164,17 @@ impl Proxy {
             openings: Mutex::new(openings),
             threads: Mutex::new(threads),
         })
+    }
+
+    /// Begins to serve, after [`Begin::WhenTold`].
+    pub fn serve(&self) {
+        self.desired.send_if_modified(|desired| {
+            let waits = desired.stage == Stage::Waiting;
+            if waits {
+                desired.stage = Stage::Serving;
+            }
+            waits
+        });
     }
 
     /// Serves an instance's ambassador from now on, and dials the instance when it is an endpoint.

@@ -36,6 +36,8 @@ mod relay;
 mod udp;
 mod worker;
 
-pub use handle::{Attachment, Clock, DnsOverTcp, KeepListener, Proxy, ProxyConfig, StartError};
+pub use handle::{
+    Attachment, Begin, Clock, DnsOverTcp, KeepListener, Proxy, ProxyConfig, StartError,
+};
 pub use holder::Holder;
 pub use listen::{BindError, ListenError, ListenerChange, Listening};

@@ -135,7 +135,10 @@ async fn run(mut post: Post) {
     let deadline = loop {
         let stage = {
             let desired = post.desired.borrow_and_update();
-            serving.reconcile(&worker, &desired);
+            match desired.stage {
+                Stage::Waiting => {}
+                Stage::Serving | Stage::Draining { .. } => serving.reconcile(&worker, &desired),
+            }
             desired.stage
         };
         if let Stage::Draining { deadline } = stage {
