@@ -29,6 +29,8 @@ pub(crate) enum Request {
     Command(Command),
     /// These ports of it are published.
     Listening(Vec<Listening>),
+    /// Say when the status shows all that was asked before.
+    Reflected(oneshot::Sender<()>),
     /// Nothing is left of the app: end, and say when that is done.
     End(oneshot::Sender<()>),
 }
@@ -60,6 +62,8 @@ struct UnderWay {
     revisions: BTreeMap<InstanceId, Revision>,
     started: Arc<BTreeMap<InstanceId, Started>>,
     listening: Arc<Vec<Listening>>,
+    /// Told when the next pass is published.
+    reflected: Vec<oneshot::Sender<()>>,
 }
 
 impl AppTask {
@@ -146,6 +150,7 @@ impl AppTask {
             }
             Request::Command(command) => self.machine.handle_command(command, now),
             Request::Listening(listening) => under_way.listening = Arc::new(listening),
+            Request::Reflected(told) => under_way.reflected.push(told),
             Request::End(_) => {}
         }
     }
@@ -231,6 +236,10 @@ impl AppTask {
             started: Arc::clone(&under_way.started),
             listening: Arc::clone(&under_way.listening),
         }));
+        for told in under_way.reflected.drain(..) {
+            // Whoever asked may have gone, which is all the same.
+            told.send(()).ok();
+        }
         next
     }
 
@@ -239,8 +248,8 @@ impl AppTask {
             under_way.probes.remove(id).inspect(AbortHandle::abort);
         }
         match &step.action {
+            // Its endpoint stays: what is started again may have run all along, with calls inside.
             Action::Start { id, revision, .. } => {
-                self.routes.forget(id);
                 under_way.revisions.insert(id.clone(), *revision);
                 let all = Arc::make_mut(&mut under_way.started);
                 let restarts = all.get(id).map_or(0, |before| before.restarts + 1);

@@ -315,7 +315,7 @@ impl Control {
                 .request(app, Request::Command(Command::Restart(service)))
                 .await?;
         }
-        Ok(())
+        self.shared.reflected(app).await
     }
 
     /// Wakes a service. Done when it is ready.

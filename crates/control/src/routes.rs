@@ -85,7 +85,7 @@ impl Routes {
         }
     }
 
-    /// Forgets the endpoint of an instance that is started anew or is gone.
+    /// Forgets the endpoint of an instance that is gone.
     pub(crate) fn forget(&mut self, id: &InstanceId) {
         if let Some(endpoint) = Arc::make_mut(&mut self.endpoints).remove(id) {
             endpoint.close();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use model::{AddressBook, AppName, AppSpec, Event, Publish, ServiceName};
 use plan::{Desired, Fact, Machine, Wish};
 use ports::{AppRecord, AppWish, EngineError, EngineEvent, Listening, StoreError};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{Instrument, debug, info_span, warn};
 use traffic::Directory;
@@ -73,6 +73,13 @@ impl Shared {
             .send(request)
             .await
             .map_err(|_| ControlError::Leaving)
+    }
+
+    /// Waits until an app's status shows all that was asked of its task before.
+    pub(crate) async fn reflected(&self, app: &AppName) -> Result<(), ControlError> {
+        let (told, reflected) = oneshot::channel();
+        self.request(app, Request::Reflected(told)).await?;
+        reflected.await.map_err(|_| ControlError::Leaving)
     }
 
     pub(crate) fn happened(&self, app: &AppName, service: Option<ServiceName>, fact: model::Fact) {
@@ -198,7 +205,9 @@ impl Shared {
             entry.directory = Arc::clone(&directory);
         }
         self.count_busy();
-        self.request(app, Request::Desire(desired, directory)).await
+        self.request(app, Request::Desire(desired, directory))
+            .await?;
+        self.reflected(app).await
     }
 
     pub(crate) fn count_busy(&self) {

@@ -288,5 +288,7 @@ pub(crate) fn is_stopped(pidfd: &OwnedFd) -> bool {
         // The name before it may have any letter, also a parenthesis.
         text.rsplit_once(") ")?.1.chars().next()
     });
-    matches!(state, Some('T' | 't' | 'Z' | 'X') | None)
+    // D: it waits for a child that was stopped before it could run its program (vfork), and has the
+    // stop pending.
+    matches!(state, Some('T' | 't' | 'D' | 'Z' | 'X') | None)
 }
