@@ -1,5 +1,7 @@
 //! Apps around fake parts: what is commanded is remembered, done, routed, and found again.
 
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
