@@ -84,7 +84,7 @@ fn a_second_ctrl_c_does_not_wait_for_a_program_that_does_not_end() {
   a:
     image: host
     command: [sh, -c, 'trap \"\" TERM; while :; do sleep 0.02; done']
-    stop_grace_period: 80s
+    stop_grace_period: 10s
 ",
     );
     let mut up = Foreground::up(&app);
