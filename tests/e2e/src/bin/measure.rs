@@ -131,6 +131,7 @@ fn first_answer(report: &mut Report, plain: f64) {
             row.push(value);
         }
         app.ok(&["rest", "a"]);
+        app.wait_state("a", "asleep");
     }
     report.head("the first call to a sleeping service, over the ingress (ms)");
     let names = [
@@ -177,6 +178,9 @@ fn chain(report: &mut Report, plain: f64) {
         last.push(times[CALLS - 1]);
         above.push(times[0] - 3.0 * plain);
         app.ok(&["rest"]);
+        for service in ["a", "b", "c"] {
+            app.wait_state(service, "asleep");
+        }
     }
     report.head(&format!(
         "{CALLS} first calls at once to a sleeping chain of three (ms)"
