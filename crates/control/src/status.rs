@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::{
     AppName, InstanceId, Moment, NetworkName, Owner, Revision, ServiceAddress, ServiceName,
 };
-use plan::{Progress, Report};
+use plan::{Progress, Reason, Report};
 use ports::Listening;
 use traffic::{Activity, Directory, Endpoint, Load};
 
@@ -122,7 +122,12 @@ impl Published {
         ServiceStatus {
             state: report.state.to_string(),
             progress: report.state.progress(),
-            reasons: report.reasons.iter().map(ToString::to_string).collect(),
+            reasons: report
+                .reasons
+                .iter()
+                .filter(|reason| still_holds(reason, load))
+                .map(ToString::to_string)
+                .collect(),
             revision: report.revision,
             wished: report.wanted,
             ready: report.ready(),
@@ -154,5 +159,27 @@ impl Published {
             in_flight: endpoint.map_or(0, |endpoint| endpoint.in_flight()),
             calls: endpoint.map_or(0, |endpoint| endpoint.calls()),
         }
+    }
+}
+
+/// What the counters can tell is told by them: a pass may be a while ago.
+fn still_holds(reason: &Reason, load: Load) -> bool {
+    match reason {
+        Reason::Holds { .. } => load.held > 0,
+        Reason::Busy { .. } => load.in_flight > 0 || load.connections > 0,
+        Reason::RestsIn { .. } => load.in_flight == 0 && load.held == 0,
+        Reason::Unobserved { .. }
+        | Reason::AppStopped
+        | Reason::Unselected
+        | Reason::Leaving
+        | Reason::ScaledToZero
+        | Reason::WaitsFor { .. }
+        | Reason::DependencyFailed { .. }
+        | Reason::DependantRuns { .. }
+        | Reason::NoRoom { .. }
+        | Reason::Replaces { .. }
+        | Reason::Asleep { .. }
+        | Reason::RestCalledOff { .. }
+        | Reason::Instance { .. } => true,
     }
 }
