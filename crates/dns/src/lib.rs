@@ -2,7 +2,7 @@
 //!
 //! [`answer`] decides on one message without I/O; [`NameServer`] serves the sockets: those of the
 //! ambassadors, which tell who asks, and what cannot be answered here is asked of this machine's
-//! own resolvers by [`forward`]. What a caller may not call has no name here.
+//! own [`Resolvers`]. What a caller may not call has no name here.
 
 mod answer;
 mod forward;
