@@ -355,12 +355,15 @@ impl Drop for Roads {
         if std::thread::panicking() {
             self.print_logs();
         }
-        // Apps are down by now, unless their `down` failed: then this ends them.
-        if let Some(daemon) = self.daemon() {
-            daemon.kill();
-        }
-        if let Some(keeper) = self.keeper() {
-            keeper.kill();
+        // Apps are down by now, unless their `down` failed: then this ends them. A daemon that was
+        // just starting may have made a keeper meanwhile, so until nobody is left.
+        for _ in 0..100 {
+            let own = self.own();
+            own.iter().for_each(Process::kill);
+            if own.is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
         }
         // What an instance wrote as another user of its range is its keeper's to remove.
         drop(fs::remove_dir_all(&self.folder));
