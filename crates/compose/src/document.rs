@@ -9,7 +9,7 @@ use std::path::Path;
 
 use model::{
     Activation, ActivationMode, AppName, AppSpec, Condition, Dependency, HealthTest, Healthcheck,
-    Hold, Image, Limits, Mount, Port, Protocol, Publish, Rest, Restart, Scale, ServiceSpec, Signal,
+    Hold, Image, Limits, Mount, Port, Protocol, Publish, Rest, Scale, ServiceSpec, Signal,
     Transport, VolumeSpec,
 };
 use serde_json::{Map, Value, json};
@@ -110,7 +110,7 @@ fn service(spec: &ServiceSpec) -> Value {
     let dependencies = dependencies.map(|(name, d)| (name.to_string(), dependency(d)));
     keys.put_filled("depends_on", dependencies.collect::<Map<_, _>>().into());
     keys.put_some("healthcheck", spec.healthcheck.as_ref().map(healthcheck));
-    keys.put("restart", restart(spec.restart));
+    keys.put("restart", spec.restart.to_string());
     keys.put("scale", spec.scale.instances);
     if spec.limits != Limits::default() {
         keys.put(
@@ -205,18 +205,6 @@ fn healthcheck(check: &Healthcheck) -> Value {
         "start_period": duration(check.start_period),
         "start_interval": duration(check.start_interval),
     })
-}
-
-fn restart(restart: Restart) -> String {
-    match restart {
-        Restart::No => "no".to_owned(),
-        Restart::Always => "always".to_owned(),
-        Restart::UnlessStopped => "unless-stopped".to_owned(),
-        Restart::OnFailure { attempts_max: None } => "on-failure".to_owned(),
-        Restart::OnFailure {
-            attempts_max: Some(attempts),
-        } => format!("on-failure:{attempts}"),
-    }
 }
 
 fn limits(limits: Limits) -> Value {

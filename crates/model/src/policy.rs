@@ -1,5 +1,6 @@
 //! The limits and knobs of a service.
 
+use std::fmt;
 use std::time::Duration;
 
 /// When a service runs.
@@ -100,6 +101,21 @@ pub enum Restart {
         /// Starts after the first, in a row without becoming ready in between.
         attempts_max: Option<u32>,
     },
+}
+
+impl fmt::Display for Restart {
+    /// As a compose file has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::No => write!(f, "no"),
+            Self::Always => write!(f, "always"),
+            Self::UnlessStopped => write!(f, "unless-stopped"),
+            Self::OnFailure { attempts_max: None } => write!(f, "on-failure"),
+            Self::OnFailure {
+                attempts_max: Some(attempts_max),
+            } => write!(f, "on-failure:{attempts_max}"),
+        }
+    }
 }
 
 /// What must be true of a dependency before a service starts (compose-spec, `depends_on`).

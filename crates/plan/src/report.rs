@@ -438,7 +438,7 @@ impl fmt::Display for InstanceReason {
                 write!(f, "{cause}; a call in {} starts it again", words(*after))
             }
             Self::LetBe { cause, restart } => {
-                write!(f, "{cause}; its restart policy is {}", policy(*restart))
+                write!(f, "{cause}; its restart policy is {restart}")
             }
             Self::CannotStart { why } => write!(f, "cannot be started: {why}"),
             Self::Starts { lasting } => write!(f, "has been starting for {}", words(*lasting)),
@@ -475,18 +475,6 @@ fn must_be(condition: Condition) -> &'static str {
         Condition::Started => "started",
         Condition::Healthy => "ready",
         Condition::CompletedSuccessfully => "completed with success",
-    }
-}
-
-fn policy(restart: Restart) -> String {
-    match restart {
-        Restart::No => "no".to_owned(),
-        Restart::Always => "always".to_owned(),
-        Restart::UnlessStopped => "unless-stopped".to_owned(),
-        Restart::OnFailure { attempts_max: None } => "on-failure".to_owned(),
-        Restart::OnFailure {
-            attempts_max: Some(attempts_max),
-        } => format!("on-failure:{attempts_max}"),
     }
 }
 
