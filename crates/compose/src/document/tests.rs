@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{NetworkName, NetworkSpec, Owner, ServiceName, VolumeName};
+use model::{NetworkName, NetworkSpec, Owner, Restart, ServiceName, VolumeName};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
