@@ -24,6 +24,7 @@ use crate::{select, validate};
 
 mod yaml;
 
+pub(crate) use yaml::block;
 pub use yaml::yaml;
 
 /// The version of the form.

@@ -3,6 +3,100 @@
 //! The tables tell a typo (an error) from a key that we know and do not honour (a named warning
 //! that says what happens instead). They are sorted, since they are searched.
 
+/// An engine that runs instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Ours.
+    Embedded,
+    /// Docker, and Podman's compatible API.
+    Docker,
+}
+
+/// What becomes of a key, for the people who write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// What the specification says.
+    Honoured,
+    /// What the specification says, on these engines; on others a warning says what happens.
+    HonouredOn(&'static [Engine]),
+    /// Nothing; a warning says what happens instead.
+    Warned,
+    /// The file is refused; a hint says what to do.
+    Refused,
+}
+
+/// What a key takes as its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything.
+    Any,
+    /// Text.
+    Text,
+    /// True or false.
+    Flag,
+    /// A whole number.
+    Whole,
+    /// A number.
+    Number,
+    /// A length of time, as `1m30s`.
+    Duration,
+    /// A number of bytes, as `512m`.
+    Bytes,
+    /// A path of this machine.
+    Path,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A command: words, or a line that is split into words.
+    Command,
+    /// A list of texts.
+    Texts,
+    /// One text, or a list of them.
+    TextOrTexts,
+    /// `NAME: value`, or a list of `NAME=value`.
+    Assignments,
+    /// A list of items; their keys, if they have some, are below `KEY[]`.
+    List,
+    /// A mapping; its keys are below this one, or below `KEY.*` where people choose the names.
+    Mapping,
+    /// One text, or a mapping as above.
+    TextOrMapping,
+    /// A list of names, or a mapping as above.
+    NamesOrMapping,
+}
+
+/// One key of the Compose specification or of `x-roads`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Where it stands, as `services.*.ports[].target`.
+    pub path: String,
+    /// What it takes.
+    pub kind: Kind,
+    /// What becomes of it.
+    pub standing: Standing,
+    /// What happens instead, what to do, or what it means where that is ours to say.
+    pub note: &'static str,
+}
+
+/// Every key, in the order of the specification's sections; a mapping before its own keys.
+pub fn keys() -> impl Iterator<Item = Key> {
+    let rows = [("", &APP), ("services.*.", &SERVICE)].into_iter();
+    rows.flat_map(|(prefix, table)| {
+        table.rows.iter().map(move |row| {
+            let (standing, note) = match row.honour {
+                Honour::Full => (Standing::Honoured, ""),
+                Honour::Ignored(note) => (Standing::Warned, note),
+                Honour::Refused(note) => (Standing::Refused, note),
+            };
+            Key {
+                path: format!("{prefix}{}", row.name),
+                kind: Kind::Any,
+                standing,
+                note,
+            }
+        })
+    })
+}
+
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Honour {

@@ -20,6 +20,7 @@ mod load;
 mod lower;
 mod merge;
 mod render;
+mod resolved;
 mod select;
 mod source;
 mod tree;
@@ -30,6 +31,10 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
 pub use document::{document, load_document, yaml};
-pub use load::{Loaded, ReadFile, ReadFileError, Request, Selection, load};
+pub use keys::{Engine, Key, Kind, Standing, keys};
+pub use load::{
+    Loaded, ReadFile, ReadFileError, Request, Selection, Variables, environment, load, resolve,
+};
 pub use render::{Color, render};
+pub use resolved::{Resolved, Section};
 pub use source::Source;

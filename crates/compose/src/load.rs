@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostics, Finding, Findings};
 use crate::dotenv::{self, Format};
 use crate::interpolate::{Interpolation, interpolate};
 use crate::lower::{DraftApp, Lower};
+use crate::resolved::Resolved;
 use crate::source::Source;
 use crate::tree::{Node, Value};
 use crate::{merge, select, validate, yaml};
@@ -31,6 +32,18 @@ pub struct Request {
     pub env_files: Vec<Source>,
     /// Which services.
     pub services: Selection,
+    /// What becomes of `${VARIABLE}` in the values.
+    pub variables: Variables,
+}
+
+/// What becomes of variables in the values of a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Variables {
+    /// Their values stand there.
+    #[default]
+    Replaced,
+    /// They stay as they are written; such files can be [resolved](resolve), not loaded.
+    Kept,
 }
 
 impl Request {
@@ -45,6 +58,7 @@ impl Request {
             environment: BTreeMap::new(),
             env_files: Vec::new(),
             services: Selection::All,
+            variables: Variables::Replaced,
         }
     }
 }
@@ -60,10 +74,12 @@ pub enum Selection {
 }
 
 /// What the files say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     /// The app.
     pub spec: AppSpec,
+    /// All that the files say, as one document.
+    pub resolved: Resolved,
     /// What in the files does not do what it may seem to.
     pub warnings: Diagnostics,
 }
@@ -98,15 +114,44 @@ pub fn load(request: &Request, files: &dyn ReadFile) -> Result<Loaded, Diagnosti
     let failed = findings.has_errors();
     let diagnostics = findings.finish();
     match spec {
-        Some(spec) if !failed => Ok(Loaded {
+        Some((spec, resolved)) if !failed => Ok(Loaded {
             spec,
+            resolved,
             warnings: diagnostics,
         }),
         Some(_) | None => Err(diagnostics),
     }
 }
 
-fn app(request: &Request, files: &dyn ReadFile, findings: &mut Findings) -> Option<AppSpec> {
+/// Resolves compose files without making a Spec of them; with the warnings.
+///
+/// # Errors
+/// As [`load`].
+pub fn resolve(
+    request: &Request,
+    files: &dyn ReadFile,
+) -> Result<(Resolved, Diagnostics), Diagnostics> {
+    load(request, files).map(|loaded| (loaded.resolved, loaded.warnings))
+}
+
+/// The variables that values are replaced with: the caller's over those of the environment files.
+///
+/// # Errors
+/// What is wrong with the environment files.
+pub fn environment(request: &Request) -> Result<BTreeMap<String, String>, Diagnostics> {
+    let mut findings = Findings::default();
+    let variables = variables(request, &mut findings);
+    if findings.has_errors() {
+        return Err(findings.finish());
+    }
+    Ok(variables)
+}
+
+fn app(
+    request: &Request,
+    files: &dyn ReadFile,
+    findings: &mut Findings,
+) -> Option<(AppSpec, Resolved)> {
     let mut documents = parse(&request.files, findings);
     let mut variables = variables(request, findings);
     if findings.has_errors() {
@@ -138,7 +183,12 @@ fn app(request: &Request, files: &dyn ReadFile, findings: &mut Findings) -> Opti
         draft.spec.environment = lower.resolve(&draft.environment);
     }
     validate::validate(&mut app, &others, lower.findings);
-    Some(app.finish())
+    let resolved = Resolved {
+        document,
+        variables: request.variables,
+        profiles: profiles.clone(),
+    };
+    Some((app.finish(), resolved))
 }
 
 impl DraftApp {

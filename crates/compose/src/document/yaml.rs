@@ -12,7 +12,7 @@ pub fn yaml(app: &AppSpec) -> String {
 }
 
 /// Writes a mapping or list, each entry on a line of its own at this indentation.
-fn block(value: &Value, indent: usize, text: &mut String) {
+pub(crate) fn block(value: &Value, indent: usize, text: &mut String) {
     let margin = " ".repeat(indent);
     match value {
         Value::Object(entries) => {
