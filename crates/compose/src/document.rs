@@ -298,6 +298,7 @@ fn roads(spec: &ServiceSpec) -> Value {
     let protocols = spec.protocols.iter().map(|(port, protocol)| {
         let name = match protocol {
             Protocol::Http1 => "http",
+            Protocol::Http2 => "http2",
             Protocol::Tcp => "tcp",
             Protocol::Detect => "detect",
         };

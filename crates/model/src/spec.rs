@@ -127,6 +127,8 @@ pub enum Protocol {
     Detect,
     /// HTTP/1.1.
     Http1,
+    /// HTTP/2 with prior knowledge, gRPC among it.
+    Http2,
     /// Bytes.
     Tcp,
 }
@@ -340,7 +342,7 @@ impl ServiceSpec {
         seen(self) == seen(other)
     }
 
-    /// The port that answers as `http://SERVICE.APP.localhost`: the one declared as HTTP, else
+    /// The port that answers as `http://SERVICE.APP.localhost`: the first declared as HTTP, else
     /// 80 or 8080 or the lowest declared that is not declared as plain TCP.
     #[must_use]
     pub fn http_port(&self) -> Option<u16> {
@@ -349,7 +351,7 @@ impl ServiceSpec {
                 .filter(|&port| self.protocol(port) != Protocol::Tcp)
         };
         maybe()
-            .find(|&port| self.protocol(port) == Protocol::Http1)
+            .find(|&port| matches!(self.protocol(port), Protocol::Http1 | Protocol::Http2))
             .or_else(|| maybe().find(|port| [80, 8080].contains(port)))
             .or_else(|| maybe().next())
     }

@@ -209,7 +209,7 @@ prop_compose! {
         expose in btree_set(port(), 0..4),
         publish in vec(publish(), 0..3),
         protocols in btree_map(1..=u16::MAX, prop_oneof![
-            Just(Protocol::Detect), Just(Protocol::Http1), Just(Protocol::Tcp),
+            Just(Protocol::Detect), Just(Protocol::Http1), Just(Protocol::Http2), Just(Protocol::Tcp),
         ], 0..3),
         dependencies in btree_map(prop::sample::select(SERVICES.to_vec()), dependency(), 0..3),
         healthcheck in option::of(healthcheck()),

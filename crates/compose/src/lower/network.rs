@@ -259,6 +259,7 @@ fn attach(draft: &mut DraftService, name: NetworkName, span: Span, aliases: BTre
 fn app_protocol(name: &str) -> Protocol {
     match name.to_ascii_lowercase().as_str() {
         "http" | "http1" | "http/1.1" => Protocol::Http1,
+        "http2" | "h2c" | "grpc" => Protocol::Http2,
         "detect" => Protocol::Detect,
         _ => Protocol::Tcp,
     }

@@ -176,6 +176,7 @@ impl Lower<'_> {
     fn protocols(&mut self, node: &Node, spec: &mut ServiceSpec) {
         let choices = [
             ("http", Protocol::Http1),
+            ("http2", Protocol::Http2),
             ("tcp", Protocol::Tcp),
             ("detect", Protocol::Detect),
         ];
