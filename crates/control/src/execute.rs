@@ -232,6 +232,7 @@ fn wish(
         revision,
         spec,
         hosts: host_names(directory, id),
+        app: Arc::clone(directory.spec()),
         udp: udp
             .map(|(address, port)| UdpCapture { address, port })
             .collect(),

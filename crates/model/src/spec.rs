@@ -34,6 +34,17 @@ pub enum Egress {
 }
 
 impl AppSpec {
+    /// An app without services.
+    #[must_use]
+    pub fn new(name: AppName) -> Self {
+        Self {
+            name,
+            services: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+        }
+    }
+
     /// Whether `caller` may call `callee`: they share a network. A service may call itself.
     #[must_use]
     pub fn may_call(&self, caller: &ServiceName, callee: &ServiceName) -> bool {

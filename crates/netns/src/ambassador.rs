@@ -1,7 +1,8 @@
 //! Installing an ambassador: the sockets and rules inside one instance's network namespace.
 //!
-//! The namespace has no interface but `lo`, and the instance has no capability over it: an
-//! ambassador is all there is between an instance and the rest of the world.
+//! Most namespaces have no interface but `lo`, and the instance has no capability over them: an
+//! ambassador is all there is between an instance and the rest of the world. A namespace that has
+//! a way of its own to the outside keeps it ([`Egress::Own`]).
 //!
 //! After [`install`], in that namespace:
 //!
@@ -14,6 +15,7 @@
 //! | TCP to the outside, [`Egress::Tcp`] | the TCP captures |
 //! | TCP to the outside, [`Egress::None`] | nobody: the network is unreachable |
 //! | anything else to the outside | nobody: `sendto` fails, EPERM or unreachable |
+//! | anything to the outside, [`Egress::Own`] | where it would go without an ambassador |
 //! | 127.0.0.0/8 otherwise, 10.127.0.1, `::1` | the instance itself, untouched |
 //!
 //! The outside is everything but 127.0.0.0/8 and 10.127.0.1. Calls of the instance to itself, and
@@ -80,6 +82,9 @@ pub enum Egress {
     Tcp,
     /// Nothing leaves.
     None,
+    /// They are left alone: the namespace has interfaces and routes of its own, or none. It also
+    /// gets no [`crate::INSTANCE_ADDRESS`].
+    Own,
 }
 
 /// The sockets of an installed ambassador: non-blocking, close-on-exec. The rules live as long as

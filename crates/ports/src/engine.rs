@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::{
-    AppName, Egress, ExitStatus, InstanceId, Moment, Revision, ServiceAddress, ServiceName,
-    ServiceSpec, Signal, Timestamp,
+    AppName, AppSpec, Egress, ExitStatus, InstanceId, Moment, Revision, ServiceAddress,
+    ServiceName, ServiceSpec, Signal, Timestamp,
 };
 
 use crate::Pending;
@@ -104,6 +104,8 @@ pub struct InstanceWish {
     pub revision: Revision,
     /// What it is to be.
     pub spec: Arc<ServiceSpec>,
+    /// The app that it is part of, with its networks and volumes.
+    pub app: Arc<AppSpec>,
     /// What it finds in `/etc/hosts`.
     pub hosts: Vec<HostNames>,
     /// The UDP ports that it may call.

@@ -456,7 +456,7 @@ impl LogStream for NoLines {
 mod tests {
     use std::sync::Arc;
 
-    use model::{Image, ServiceName, ServiceSpec};
+    use model::{AppSpec, Image, ServiceName, ServiceSpec};
     use ports::Terminal;
 
     use super::*;
@@ -471,6 +471,7 @@ mod tests {
             id: id(),
             revision: Revision::FIRST,
             spec: Arc::new(spec),
+            app: Arc::new(AppSpec::new(id().app)),
             hosts: Vec::new(),
             udp: Vec::new(),
             egress: model::Egress::None,

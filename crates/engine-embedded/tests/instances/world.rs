@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use engine_embedded::{EmbeddedEngine, Home, prepare};
-use model::{AppName, ExitStatus, Image, InstanceId, Revision, ServiceName, ServiceSpec};
+use model::{AppName, AppSpec, ExitStatus, Image, InstanceId, Revision, ServiceName, ServiceSpec};
 use ports::{
     Engine, EngineError, EngineEvent, ExecWish, InstanceWish, LogFollow, LogLine, LogWish, Terminal,
 };
@@ -298,6 +298,7 @@ impl Wish {
             id: self.id.clone(),
             revision: Revision::FIRST,
             spec: Arc::new(self.spec.clone()),
+            app: Arc::new(AppSpec::new(self.id.app.clone())),
             hosts: self.hosts.clone(),
             udp: self.udp.clone(),
             egress: model::Egress::None,

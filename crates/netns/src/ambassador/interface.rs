@@ -26,20 +26,23 @@ const LO: u32 = 1;
 /// `IFF_UP`.
 const UP: u32 = 1;
 
-/// Brings `lo` up, gives it [`INSTANCE_ADDRESS`], and for [`Egress::Tcp`] a default route, without
+/// Brings `lo` up, gives it [`INSTANCE_ADDRESS`] where it is the way out, and for [`Egress::Tcp`] a default route, without
 /// which the kernel would refuse calls to the outside before any rule sees them.
 pub(super) fn bring_up(egress: Egress) -> Result<(), InstallError> {
-    let mut steps = vec![
-        "bring up the interface lo",
-        "give lo the address 10.127.0.1",
-    ];
+    let mut steps = vec!["bring up the interface lo"];
     let mut batch = Batch::default();
     let instance = INSTANCE_ADDRESS.octets();
     batch.message(NEW_LINK, 0, &link(), |_| {});
-    batch.message(NEW_ADDRESS, CREATE | REPLACE, &address(), |attributes| {
-        attributes.put(LOCAL, &instance);
-        attributes.put(ADDRESS, &instance);
-    });
+    match egress {
+        Egress::Tcp | Egress::None => {
+            steps.push("give lo the address 10.127.0.1");
+            batch.message(NEW_ADDRESS, CREATE | REPLACE, &address(), |attributes| {
+                attributes.put(LOCAL, &instance);
+                attributes.put(ADDRESS, &instance);
+            });
+        }
+        Egress::Own => {}
+    }
     match egress {
         Egress::Tcp => {
             steps.push("add a default route by lo");
@@ -53,7 +56,7 @@ pub(super) fn bring_up(egress: Egress) -> Result<(), InstallError> {
                 },
             );
         }
-        Egress::None => {}
+        Egress::None | Egress::Own => {}
     }
     batch.acknowledge_last();
     let outcome = Socket::open(None).map_err(ExchangeError::Transport);

@@ -13,7 +13,7 @@
 //!     ip daddr ADDRESS udp dport PORT redirect to :CAPTURE          for each declared UDP port
 //!     ip daddr != 127.0.0.0/8 ip daddr != 10.127.0.1 tcp redirect to :65127     for Egress::Tcp
 //!   }
-//!   chain outside {
+//!   chain outside {                                                      not for Egress::Own
 //!     type filter hook output priority 0;
 //!     ip daddr != 127.0.0.0/8 ip daddr != 10.127.0.1 reject
 //!   }
@@ -169,7 +169,7 @@ impl Ruleset {
         ruleset.table(table);
         ruleset.untrack_the_instance_itself();
         ruleset.capture(egress, udp);
-        ruleset.refuse_the_rest();
+        ruleset.refuse_the_rest(egress);
         ruleset.batch.acknowledge_last();
         ruleset.message("end the rules", KernelPart::Tables, BATCH_END, 0, |_| {});
         ruleset
@@ -240,16 +240,21 @@ impl Ruleset {
             Egress::Tcp => self.rule(CAPTURE, "capture tcp to the outside", part, |rule| {
                 rule.protocol(TCP).for_the_outside().redirect(CAPTURE_PORT);
             }),
-            Egress::None => {}
+            Egress::None | Egress::Own => {}
         }
     }
 
-    fn refuse_the_rest(&mut self) {
+    fn refuse_the_rest(&mut self, egress: Egress) {
         let part = KernelPart::Reject;
-        self.chain(OUTSIDE, "filter", OUTPUT, 0, KernelPart::Tables);
-        self.rule(OUTSIDE, "refuse calls to the outside", part, |rule| {
-            rule.for_the_outside().reject();
-        });
+        match egress {
+            Egress::Tcp | Egress::None => {
+                self.chain(OUTSIDE, "filter", OUTPUT, 0, KernelPart::Tables);
+                self.rule(OUTSIDE, "refuse calls to the outside", part, |rule| {
+                    rule.for_the_outside().reject();
+                });
+            }
+            Egress::Own => {}
+        }
         self.chain(SERVICES, "filter", PREROUTING, 0, KernelPart::Tables);
         self.rule(
             SERVICES,
