@@ -337,7 +337,13 @@ impl ServiceSpec {
     /// differs. Such a change keeps the revision, and no instance is replaced for it.
     #[must_use]
     pub fn runs_like(&self, other: &Self) -> bool {
-        let seen = |spec: &Self| Self {
+        self.seen_by_program() == other.seen_by_program()
+    }
+
+    /// This, with the defaults for all that its program cannot see.
+    #[must_use]
+    pub fn seen_by_program(&self) -> Self {
+        Self {
             owner: None,
             publish: Vec::new(),
             protocols: BTreeMap::new(),
@@ -348,9 +354,8 @@ impl ServiceSpec {
             stop_signal: Signal::TERM,
             stop_grace_period: Self::STOP_GRACE_PERIOD,
             activation: Activation::default(),
-            ..spec.clone()
-        };
-        seen(self) == seen(other)
+            ..self.clone()
+        }
     }
 
     /// The port that answers as `http://SERVICE.APP.localhost`: the first declared as HTTP, else
