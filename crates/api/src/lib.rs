@@ -21,12 +21,12 @@ pub use exec::{ExecRequest, FRAME_MAX, Frame, FrameError, Size, UPGRADE};
 pub use log::{LogLine, LogSource, LogsQuery};
 pub use openapi::openapi;
 pub use operation::{
-    ALL, APPS, DOWN, EVENTS, EXEC, EXPLAIN, INFO, LOGS, Method, OPENAPI, Operation, REST, RESTART,
-    SCALE, SHUTDOWN, START, STATUS, STOP, UP, WAKE, WATCH,
+    ALL, APPS, DOWN, EVENTS, EXEC, EXPLAIN, INFO, KILL, LOGS, Method, OPENAPI, Operation, REST,
+    RESTART, SCALE, SHUTDOWN, START, STATUS, STOP, UP, WAKE, WATCH,
 };
 pub use request::{
-    ActivationWish, Change, ChangeKind, Done, DownRequest, Progress, ScaleRequest, ServicesRequest,
-    UpRequest, VolumesWish,
+    ActivationWish, Change, ChangeKind, Done, DownRequest, KillRequest, Progress, ScaleRequest,
+    ServicesRequest, UpRequest, VolumesWish,
 };
 pub use status::{
     AppStatus, AppSummary, Apps, Exit, Explanation, Info, InstanceStatus, Listening, ServiceStatus,

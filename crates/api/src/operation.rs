@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::{
-    AppStatus, Apps, Done, DownRequest, Event, ExecRequest, Explanation, Info, LogLine, Progress,
-    ScaleRequest, ServicesRequest, UpRequest,
+    AppStatus, Apps, Done, DownRequest, Event, ExecRequest, Explanation, Info, KillRequest,
+    LogLine, Progress, ScaleRequest, ServicesRequest, UpRequest,
 };
 
 /// Something that the API does.
@@ -186,6 +186,13 @@ pub const STOP: Operation = Operation::post(
     shape::<ServicesRequest>(),
     "Stops services and keeps them.",
 );
+/// Kills services.
+pub const KILL: Operation = Operation::post(
+    "kill",
+    "/v1/apps/{app}/kill",
+    shape::<KillRequest>(),
+    "Stops services at once by SIGKILL, or sends the programs of services another signal.",
+);
 /// Starts stopped services.
 pub const START: Operation = Operation::post(
     "start",
@@ -268,7 +275,7 @@ pub const EXEC: Operation = Operation {
 };
 
 /// All of them.
-pub const ALL: [Operation; 18] = [
-    INFO, OPENAPI, SHUTDOWN, APPS, STATUS, WATCH, EXPLAIN, UP, DOWN, STOP, START, RESTART, SCALE,
-    WAKE, REST, LOGS, EVENTS, EXEC,
+pub const ALL: [Operation; 19] = [
+    INFO, OPENAPI, SHUTDOWN, APPS, STATUS, WATCH, EXPLAIN, UP, DOWN, STOP, KILL, START, RESTART,
+    SCALE, WAKE, REST, LOGS, EVENTS, EXEC,
 ];

@@ -64,6 +64,18 @@ pub struct ServicesRequest {
     pub services: BTreeSet<String>,
 }
 
+/// Sends services a signal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KillRequest {
+    /// The services; all when empty.
+    #[serde(default)]
+    pub services: BTreeSet<String>,
+    /// The signal, by name or number; SIGKILL when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+}
+
 /// Says how many instances services are to have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use api::{
     AppStatus, Apps, Done, DownRequest, Event, EventsQuery, ExecRequest, Explanation, Failure,
-    Info, LogLine, LogsQuery, Operation, Progress, ScaleRequest, ServicesRequest, UpRequest,
+    Info, KillRequest, LogLine, LogsQuery, Operation, Progress, ScaleRequest, ServicesRequest,
+    UpRequest,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -147,6 +148,18 @@ impl Client {
         wish: &ServicesRequest,
     ) -> Result<Lines<Progress>, ClientError> {
         self.change(&api::STOP, app, wish).await
+    }
+
+    /// Kills services, or sends them another signal.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn kill(
+        &self,
+        app: &str,
+        wish: &KillRequest,
+    ) -> Result<Lines<Progress>, ClientError> {
+        self.change(&api::KILL, app, wish).await
     }
 
     /// Says how many instances services are to have.

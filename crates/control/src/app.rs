@@ -119,14 +119,20 @@ impl AppTask {
             biased;
             request = self.requests.recv() => match request {
                 None => return Next::Leave,
-                Some(Request::End(done)) => return Next::End(done),
-                Some(request) => self.handle_request(request, under_way),
+                Some(request) => if let Some(done) = self.handle_request(request, under_way) {
+                    return Next::End(done);
+                }
             },
             Some(fact) = self.facts.recv() => self.handle_fact(fact, under_way),
             Some(ended) = under_way.steps.join_next_with_id() => self.handle_step(ended, under_way),
             Some(_told) = under_way.renames.join_next() => {}
             () = self.wake.notified() => {}
             () = due => {}
+        }
+        while let Ok(request) = self.requests.try_recv() {
+            if let Some(done) = self.handle_request(request, under_way) {
+                return Next::End(done);
+            }
         }
         while let Ok(fact) = self.facts.try_recv() {
             self.handle_fact(fact, under_way);
@@ -137,7 +143,12 @@ impl AppTask {
         Next::Pass
     }
 
-    fn handle_request(&mut self, request: Request, under_way: &mut UnderWay) {
+    /// Takes a request in; whom to tell of the end when that is asked for.
+    fn handle_request(
+        &mut self,
+        request: Request,
+        under_way: &mut UnderWay,
+    ) -> Option<oneshot::Sender<()>> {
         let now = self.clock.now();
         match request {
             Request::Desire(desired, directory) => {
@@ -151,8 +162,9 @@ impl AppTask {
             Request::Command(command) => self.machine.handle_command(command, now),
             Request::Listening(listening) => under_way.listening = Arc::new(listening),
             Request::Reflected(told) => under_way.reflected.push(told),
-            Request::End(_) => {}
+            Request::End(done) => return Some(done),
         }
+        None
     }
 
     /// Tells the running instances the names that they know now.

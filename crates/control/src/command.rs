@@ -11,14 +11,19 @@ use ports::{
     LogStream, LogWish, Store, StoredEvent, Volumes,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use traffic::{Connection, Snapshot};
 
 use crate::app::Request;
+use crate::execute::in_time;
 use crate::journal::Journal;
 use crate::release::{Release, release, select, wish_of};
 use crate::shared::{Entry, REQUESTS_MAX, Shared, blocking, run_tasks};
 use crate::status::Published;
 use crate::{AppStatus, ControlError};
+
+/// How long a status question waits for the engine's first answer.
+const OBSERVED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What control is made of.
 pub struct Parts {
@@ -62,7 +67,7 @@ pub struct UpDone {
 /// Commands apps. Cheap to clone.
 #[derive(Clone)]
 pub struct Control {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl std::fmt::Debug for Control {
@@ -138,12 +143,12 @@ impl Control {
             self.shared.begin(&record, directory, listening).await;
         }
         if let Err(error) = self.shared.remove_strangers().await {
-            errors.push(error.into());
+            errors.push(error);
         }
         errors
     }
 
-    /// Makes this the app's Spec, and has it run. Done when it is under way.
+    /// Makes this the app's Spec, and has it run. Done when the status shows that.
     ///
     /// # Errors
     /// [`ControlError`]; nothing was changed.
@@ -163,11 +168,8 @@ impl Control {
         let listening = shared.publish_ports(&record, &directory).await?;
         shared.save(&record).await?;
         shared.begin(&record, directory, listening.clone()).await;
-        for service in record.services.keys() {
-            shared
-                .request(&app, Request::Command(Command::Retry(service.clone())))
-                .await?;
-        }
+        let retries = record.services.keys().cloned().map(Command::Retry);
+        shared.command(&app, retries).await?;
         shared.happened(&app, None, model::Fact::AppUp);
         for (service, revision) in &changed {
             let fact = model::Fact::RevisionCurrent(*revision);
@@ -200,7 +202,8 @@ impl Control {
             .listen(app, Vec::new())
             .await
             .map_err(ControlError::Listen)?;
-        shared.parts.engine.remove_app(app, volumes).await?;
+        let engine = &shared.parts.engine;
+        in_time(engine.name(), engine.remove_app(app, volumes)).await?;
         let (done, ended) = oneshot::channel();
         shared.request(app, Request::End(done)).await?;
         ended.await.map_err(|_| ControlError::Leaving)?;
@@ -218,6 +221,16 @@ impl Control {
         app: &AppName,
         services: &BTreeSet<ServiceName>,
     ) -> Result<(), ControlError> {
+        self.end(app, services, Ending::Asked).await
+    }
+
+    /// Ends the programs of an app, or of some of its services, in one way or the other.
+    pub(crate) async fn end(
+        &self,
+        app: &AppName,
+        services: &BTreeSet<ServiceName>,
+        ending: Ending,
+    ) -> Result<(), ControlError> {
         let all = services.is_empty();
         let entry = self
             .change(app, services, |record| {
@@ -230,6 +243,13 @@ impl Control {
             .await?;
         if all {
             self.shared.happened(app, None, model::Fact::AppStopped);
+        }
+        match ending {
+            Ending::Asked => {}
+            Ending::Killed => {
+                let kills = self.named(app, services)?.into_iter().map(Command::Kill);
+                self.shared.command(app, kills).await?;
+            }
         }
         let mut published = entry.published.clone();
         let stopped = |published: &Arc<Published>| {
@@ -249,7 +269,7 @@ impl Control {
         Ok(())
     }
 
-    /// Has a stopped app, or some of its services, run again.
+    /// Has a stopped app, or some of its services, run again. Done when the status shows that.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -268,7 +288,8 @@ impl Control {
         Ok(())
     }
 
-    /// Wishes for this number of instances of a service while it is awake.
+    /// Wishes for this number of instances of a service while it is awake. Done when the status
+    /// shows that.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -301,7 +322,7 @@ impl Control {
         Ok(())
     }
 
-    /// Replaces the instances of these services, or of all.
+    /// Replaces the instances of these services, or of all. Done when the status shows that.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -310,70 +331,9 @@ impl Control {
         app: &AppName,
         services: &BTreeSet<ServiceName>,
     ) -> Result<(), ControlError> {
-        for service in self.named(app, services)? {
-            self.shared
-                .request(app, Request::Command(Command::Restart(service)))
-                .await?;
-        }
-        self.shared.reflected(app).await
-    }
-
-    /// Wakes a service. Done when it is ready.
-    ///
-    /// # Errors
-    /// [`ControlError::NotReady`] when it is not within its hold's timeout, or cannot be.
-    pub async fn wake(&self, app: &AppName, service: &ServiceName) -> Result<(), ControlError> {
-        self.named(app, &BTreeSet::from([service.clone()]))?;
-        let entry = self.shared.entry(app)?;
+        let restarts = self.named(app, services)?.into_iter();
         self.shared
-            .request(app, Request::Command(Command::Wake(service.clone())))
-            .await?;
-        let mut published = entry.published;
-        let limit = entry
-            .directory
-            .service(service)
-            .map(|spec| spec.activation.hold.timeout);
-        let settled = |published: &Arc<Published>| {
-            published
-                .report
-                .services
-                .get(service)
-                .is_some_and(|report| {
-                    report.ready() > 0
-                        || matches!(report.state, ServiceState::Failed | ServiceState::Completed)
-                })
-        };
-        let limit = limit.unwrap_or(Duration::ZERO);
-        let waited = tokio::time::timeout(limit, published.wait_for(settled)).await;
-        let timed_out = waited.is_err();
-        drop(waited);
-        let published = Arc::clone(&published.borrow());
-        let report = published.report.services.get(service);
-        match report {
-            Some(report) if report.ready() > 0 => Ok(()),
-            Some(report) if report.state == ServiceState::Completed => Ok(()),
-            report => {
-                let reasons = report.into_iter().flat_map(|report| &report.reasons);
-                let mut why: Vec<String> = reasons.map(ToString::to_string).collect();
-                if timed_out {
-                    why.push(format!("nothing changed that within {limit:?}"));
-                }
-                Err(ControlError::NotReady {
-                    service: service.clone(),
-                    why: why.join("; "),
-                })
-            }
-        }
-    }
-
-    /// Puts a service to rest. The next call wakes it.
-    ///
-    /// # Errors
-    /// [`ControlError`].
-    pub async fn rest(&self, app: &AppName, service: &ServiceName) -> Result<(), ControlError> {
-        self.named(app, &BTreeSet::from([service.clone()]))?;
-        self.shared
-            .request(app, Request::Command(Command::Rest(service.clone())))
+            .command(app, restarts.map(Command::Restart))
             .await
     }
 
@@ -381,6 +341,19 @@ impl Control {
     #[must_use]
     pub fn apps(&self) -> Vec<AppName> {
         self.shared.lock().keys().cloned().collect()
+    }
+
+    /// Waits until the engine has told what runs of an app, which is so at once but for a daemon
+    /// that has just begun. After some seconds the status is what it is: unknown.
+    ///
+    /// # Errors
+    /// [`ControlError::NoSuchApp`].
+    pub async fn observed(&self, app: &AppName) -> Result<(), ControlError> {
+        let mut published = self.shared.entry(app)?.published;
+        let observed = published.wait_for(|published| published.report.observed);
+        // Either way the status says which.
+        drop(timeout(OBSERVED_TIMEOUT, observed).await);
+        Ok(())
     }
 
     /// An app as it is now.
@@ -439,7 +412,7 @@ impl Control {
         Ok(self.shared.parts.engine.logs(wish).await?)
     }
 
-    /// What happened to an app: see [`Store::events`].
+    /// What happened to an app until now: see [`Store::events`].
     ///
     /// # Errors
     /// [`ControlError::Store`].
@@ -449,6 +422,7 @@ impl Control {
         after: Option<u64>,
         count_max: usize,
     ) -> Result<Vec<StoredEvent>, ControlError> {
+        self.shared.journal.caught_up().await;
         let (store, app) = (Arc::clone(&self.shared.parts.store), app.clone());
         Ok(blocking(move || store.events(&app, after, count_max)).await?)
     }
@@ -478,7 +452,7 @@ impl Control {
     }
 
     /// These services of an app, or all of them when none is named.
-    fn named(
+    pub(crate) fn named(
         &self,
         app: &AppName,
         services: &BTreeSet<ServiceName>,
@@ -523,6 +497,15 @@ impl Control {
             .await?;
         Ok(entry)
     }
+}
+
+/// How programs come to their end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ending {
+    /// They are asked, and killed after their grace period.
+    Asked,
+    /// They are killed.
+    Killed,
 }
 
 /// A command that runs inside an instance, and keeps its service awake.

@@ -7,7 +7,7 @@ use ports::{EngineError, ListenError, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// No app has this name.
-    #[error("no app {app:?} is up; `roads ps` lists those that are", app = .0.as_str())]
+    #[error("no app {app:?} is known; `roads ls` lists those that are", app = .0.as_str())]
     NoSuchApp(AppName),
     /// The app has no such service.
     #[error("app {app} has no service {service:?}; it has {known}", service = .service.as_str())]
@@ -44,6 +44,14 @@ pub enum ControlError {
     /// A service did not become ready.
     #[error("service {service} is not ready: {why}")]
     NotReady {
+        /// The service.
+        service: ServiceName,
+        /// Why, in words.
+        why: String,
+    },
+    /// A service did not come to rest.
+    #[error("service {service} is not at rest: {why}")]
+    NotAtRest {
         /// The service.
         service: ServiceName,
         /// Why, in words.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use model::{AppName, HealthTest, Healthcheck, InstanceId, Revision, ServiceSpec};
 use plan::{Action, Fact, Failure, Probe, Retry, Sight, Sighting, Step, Ticket};
 use ports::{
-    Dataplane, Engine, EngineError, ExecWish, HostNames, InstanceState, InstanceWish, Terminal,
-    UdpCapture,
+    Dataplane, Engine, EngineError, ExecWish, HostNames, InstanceState, InstanceWish, Pending,
+    Terminal, UdpCapture,
 };
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -120,35 +120,26 @@ impl Executor {
 
     /// What instances of the app there are. Those that run are served from now on.
     async fn observe(&self, ticket: Ticket) -> Fact {
-        let seen = match within(STEP_TIMEOUT, self.engine.observe()).await {
-            Ok(seen) => seen,
-            Err(failure) => {
-                return Fact::Unsighted {
-                    ticket,
-                    why: failure.why.to_string(),
-                };
-            }
-        };
+        match within(STEP_TIMEOUT, self.sightings()).await {
+            Ok(sightings) => Fact::Sighted { ticket, sightings },
+            Err(failure) => Fact::Unsighted {
+                ticket,
+                why: failure.why.to_string(),
+            },
+        }
+    }
+
+    async fn sightings(&self) -> Result<Vec<Sighting>, EngineError> {
+        let seen = self.engine.observe().await?.into_iter();
         let mut sightings = Vec::new();
-        for sighting in seen
-            .into_iter()
-            .filter(|sighting| sighting.id.app == self.app)
-        {
+        for sighting in seen.filter(|sighting| sighting.id.app == self.app) {
             let state = match sighting.state {
                 InstanceState::Running => Sight::Running,
                 InstanceState::Frozen => Sight::Frozen,
                 InstanceState::Exited(status) => Sight::Exited(status),
             };
             if !matches!(state, Sight::Exited(_)) && !self.is_attached(&sighting.id) {
-                match within(STEP_TIMEOUT, self.attach(&sighting.id)).await {
-                    Ok(()) => {}
-                    Err(failure) => {
-                        return Fact::Unsighted {
-                            ticket,
-                            why: failure.why.to_string(),
-                        };
-                    }
-                }
+                self.attach(&sighting.id).await?;
             }
             let (id, revision, started) = (sighting.id, sighting.revision, sighting.started);
             sightings.push(Sighting {
@@ -158,7 +149,7 @@ impl Executor {
                 started,
             });
         }
-        Fact::Sighted { ticket, sightings }
+        Ok(sightings)
     }
 
     async fn probe(
@@ -231,8 +222,8 @@ fn wish(
         id: id.clone(),
         revision,
         spec,
-        hosts: host_names(directory, id),
         app: Arc::clone(directory.spec()),
+        hosts: host_names(directory, id),
         udp: udp
             .map(|(address, port)| UdpCapture { address, port })
             .collect(),
@@ -271,6 +262,17 @@ async fn within<T>(
             Retry::Later,
         )),
     }
+}
+
+/// What an engine is asked outside of a pass, within the deadline of a step.
+pub(crate) async fn in_time<T>(
+    engine: &'static str,
+    asked: Pending<'_, Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    timeout(STEP_TIMEOUT, asked).await.unwrap_or_else(|_| {
+        let why = format!("nothing came within {STEP_TIMEOUT:?}");
+        Err(EngineError::Unreachable { engine, why })
+    })
 }
 
 /// The beginning of what is written to a pipe, until its end; what comes beyond is thrown away.

@@ -11,6 +11,7 @@
 //! acted on.
 
 mod app;
+mod by_hand;
 mod command;
 mod error;
 mod execute;

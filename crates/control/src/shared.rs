@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{AddressBook, AppName, AppSpec, Event, Publish, ServiceName};
-use plan::{Desired, Fact, Machine, Wish};
-use ports::{AppRecord, AppWish, EngineError, EngineEvent, Listening, StoreError};
+use plan::{Command, Desired, Fact, Machine, Wish};
+use ports::{AppRecord, AppWish, EngineEvent, Listening, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{Instrument, debug, info_span, warn};
 use traffic::Directory;
 
 use crate::app::{AppTask, Request};
-use crate::execute::Executor;
+use crate::execute::{Executor, in_time};
 use crate::journal::Journal;
 use crate::release::{desired, wish_of};
 use crate::status::Published;
@@ -73,6 +73,18 @@ impl Shared {
             .send(request)
             .await
             .map_err(|_| ControlError::Leaving)
+    }
+
+    /// Has an app's task take these commands. Done when the status shows what became of them.
+    pub(crate) async fn command(
+        &self,
+        app: &AppName,
+        commands: impl IntoIterator<Item = Command>,
+    ) -> Result<(), ControlError> {
+        for command in commands {
+            self.request(app, Request::Command(command)).await?;
+        }
+        self.reflected(app).await
     }
 
     /// Waits until an app's status shows all that was asked of its task before.
@@ -265,11 +277,12 @@ impl Shared {
     }
 
     /// Removes the instances of apps that nobody remembers.
-    pub(crate) async fn remove_strangers(&self) -> Result<(), EngineError> {
-        for sighting in self.parts.engine.observe().await? {
+    pub(crate) async fn remove_strangers(&self) -> Result<(), ControlError> {
+        let engine = &self.parts.engine;
+        for sighting in in_time(engine.name(), engine.observe()).await? {
             if self.entry(&sighting.id.app).is_err() {
                 warn!(id = %sighting.id, "removes an instance of an app that is not known");
-                self.parts.engine.remove(&sighting.id).await?;
+                in_time(engine.name(), engine.remove(&sighting.id)).await?;
             }
         }
         Ok(())

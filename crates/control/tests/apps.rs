@@ -9,10 +9,10 @@ use std::time::Duration;
 use control::{Control, ControlError, Parts, UpWish};
 use model::{
     ActivationMode, AppName, AppSpec, ExitStatus, Image, InstanceId, Moment, NetworkName,
-    NetworkSpec, Port, Publish, Restart, ServiceName, ServiceSpec, Transport,
+    NetworkSpec, Port, Publish, Restart, ServiceName, ServiceSpec, Signal, Transport,
 };
 use ports::{Engine, InstanceState, Store, Volumes};
-use testkit::{FakeClock, FakeDataplane, FakeEngine, FakeStore, Listen};
+use testkit::{FakeClock, FakeDataplane, FakeEngine, FakeStore, Listen, Operation};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use traffic::{Availability, Snapshot};
@@ -302,4 +302,148 @@ async fn what_is_not_there_is_named() {
         .unwrap_err();
     assert!(scaled.to_string().contains("scale.max is 100"), "{scaled}");
     assert_eq!(world.engine.name(), daemon.control.engine());
+}
+
+/// What is said of a service, and how its instances are.
+fn state(daemon: &Daemon, service: &str) -> (String, Vec<String>) {
+    let status = daemon.control.status(&app()).unwrap();
+    let status = &status.services[&name(service)];
+    (status.state.clone(), status.reasons.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn rest_and_wake_are_done_when_the_status_shows_it() {
+    let world = World::new(Listen::AtStart);
+    let daemon = world.daemon();
+    let mut rng = service("rng");
+    rng.scale.instances = 2;
+    daemon.control.up(wish([rng])).await.unwrap();
+    for _ in 0..3 {
+        daemon.control.wake(&app(), &name("rng")).await.unwrap();
+        assert_eq!(state(&daemon, "rng").0, "running");
+        daemon.control.rest(&app(), &name("rng")).await.unwrap();
+        assert_eq!(state(&daemon, "rng").0, "asleep");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_that_calls_keep_from_being_says_so() {
+    let world = World::new(Listen::AtStart);
+    let mut daemon = world.daemon();
+    daemon.control.up(wish([service("rng")])).await.unwrap();
+    daemon.endpoints("rng", 1).await;
+    let snapshot = Arc::clone(&daemon.snapshots.borrow());
+    let row = snapshot.service(&app(), &name("rng")).unwrap();
+    let entered = row.enter(7, &[]).unwrap();
+    let refused = daemon.control.rest(&app(), &name("rng")).await.unwrap_err();
+    assert!(
+        matches!(refused, ControlError::NotAtRest { .. }),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("in flight: 1"), "{refused}");
+    drop(entered);
+    daemon.control.rest(&app(), &name("rng")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_in_vain_ends_with_why() {
+    let world = World::new(Listen::OnCommand);
+    let daemon = world.daemon();
+    let mut rng = service("rng");
+    rng.activation.mode = ActivationMode::OnDemand;
+    daemon.control.up(wish([rng])).await.unwrap();
+    let refused = daemon.control.wake(&app(), &name("rng")).await.unwrap_err();
+    assert!(
+        matches!(refused, ControlError::NotReady { .. }),
+        "{refused}"
+    );
+    assert!(
+        refused.to_string().contains("is not ready yet"),
+        "{refused}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_daemon_tells_of_an_app_when_it_knows_what_runs() {
+    let world = World::new(Listen::AtStart);
+    let mut first = world.daemon();
+    first.control.up(wish([service("rng")])).await.unwrap();
+    first.endpoints("rng", 1).await;
+    drop(first);
+    let remembered = || {
+        let record = world.store.apps().unwrap().remove(0);
+        vec![(record, wish([service("rng")]).spec)]
+    };
+    let second = world.daemon();
+    second.control.restore(remembered()).await;
+    second.control.observed(&app()).await.unwrap();
+    let status = second.control.status(&app()).unwrap();
+    assert_eq!(status.services[&name("rng")].instances.len(), 1);
+    drop(second);
+
+    world.engine.stall(Operation::Observe);
+    let third = world.daemon();
+    let errors = third.control.restore(remembered()).await;
+    assert!(
+        errors[0].to_string().contains("does not answer"),
+        "{errors:?}"
+    );
+    third.control.observed(&app()).await.unwrap();
+    let (state, reasons) = state(&third, "rng");
+    assert_eq!(state, "unknown");
+    assert!(reasons[0].contains("what runs"), "{reasons:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sees_a_status_reads_the_events_that_led_to_it() {
+    let world = World::new(Listen::AtStart);
+    let daemon = world.daemon();
+    daemon.control.up(wish([service("rng")])).await.unwrap();
+    for round in 1..20 {
+        daemon.control.rest(&app(), &name("rng")).await.unwrap();
+        let events = daemon.control.events(&app(), None, 1000).await.unwrap();
+        let rested = events
+            .iter()
+            .filter(|e| e.event.fact == model::Fact::ServiceRested);
+        assert_eq!(rested.count(), round);
+        daemon.control.wake(&app(), &name("rng")).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_does_not_wait_for_the_grace_period() {
+    let world = World::new(Listen::AtStart);
+    let mut daemon = world.daemon();
+    let mut rng = service("rng");
+    rng.stop_grace_period = Duration::from_secs(1 << 30);
+    daemon.control.up(wish([rng])).await.unwrap();
+    daemon.endpoints("rng", 1).await;
+    world.engine.deafen(&id("rng", 1));
+    let none = BTreeSet::new();
+    let app = app();
+    let stopping = daemon.control.stop(&app, &none);
+    let stopped = tokio::time::timeout(Duration::from_secs(1), stopping).await;
+    assert!(stopped.is_err(), "it does not end for a SIGTERM");
+    daemon
+        .control
+        .kill(&app, &none, Signal::KILL)
+        .await
+        .unwrap();
+    assert_eq!(state(&daemon, "rng").0, "stopped");
+    let ended = world.engine.instance(&id("rng", 1));
+    assert!(matches!(ended, Some(InstanceState::Exited(_))), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_other_signal_is_sent_and_no_more() {
+    let world = World::new(Listen::AtStart);
+    let daemon = world.daemon();
+    daemon.control.up(wish([service("rng")])).await.unwrap();
+    daemon.control.wake(&app(), &name("rng")).await.unwrap();
+    let usr1 = Signal::parse("USR1").unwrap();
+    let none = BTreeSet::new();
+    daemon.control.kill(&app(), &none, usr1).await.unwrap();
+    let last = world.engine.asked().pop().unwrap();
+    assert!(last.contains("signal") && last.contains("rng"), "{last}");
+    assert!(world.store.apps().unwrap()[0].services[&name("rng")].selected);
 }

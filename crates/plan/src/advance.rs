@@ -9,6 +9,7 @@ use crate::Action;
 use crate::draft::{Draft, Whose};
 use crate::instance::{Gate, Instance, Kind, Life};
 use crate::readiness::{Due, Probing};
+use crate::service::Ending;
 
 /// Between two kills of a program that does not end.
 const KILL_AGAIN: Duration = Duration::from_secs(10);
@@ -40,6 +41,7 @@ pub(crate) enum Permit {
 pub(crate) struct Terms<'a> {
     pub(crate) whose: Whose<'a>,
     pub(crate) spec: &'a Arc<ServiceSpec>,
+    pub(crate) ending: Ending,
     pub(crate) wanted_port: Option<u16>,
     /// Calls inside this instance.
     pub(crate) in_flight: u32,
@@ -143,9 +145,12 @@ impl Instance {
         match (&self.life, serves) {
             (Life::Running(_), false) => {
                 let known = self.drain_until;
-                let until = known.unwrap_or(draft.now + terms.spec.stop_grace_period);
+                let until = match terms.ending {
+                    Ending::Graceful => known.unwrap_or(draft.now + terms.spec.stop_grace_period),
+                    Ending::Killed => known.map_or(draft.now, |until| until.min(draft.now)),
+                };
                 self.drain_until = Some(until);
-                if known.is_none() || until > draft.now {
+                if known != Some(until) || until > draft.now {
                     draft.due(until);
                 }
             }
@@ -223,11 +228,20 @@ impl Instance {
     }
 
     fn stop(&mut self, terms: &Terms, draft: &mut Draft) {
-        self.life = Life::Stopping {
-            kill_at: draft.now + terms.spec.stop_grace_period,
-            kills: 0,
+        let (signal, patience, kills) = match terms.ending {
+            Ending::Graceful => (terms.spec.stop_signal, terms.spec.stop_grace_period, 0),
+            Ending::Killed => (Signal::KILL, KILL_AGAIN, 1),
         };
-        self.signal(terms.spec.stop_signal, terms, draft);
+        let kill_at = draft.now + patience;
+        self.life = Life::Stopping { kill_at, kills };
+        self.signal(signal, terms, draft);
+    }
+
+    /// Waits no longer for a program that was asked to end.
+    pub(crate) fn hasten(&mut self, now: Moment) {
+        if let Life::Stopping { kill_at, kills: 0 } = &mut self.life {
+            *kill_at = now.min(*kill_at);
+        }
     }
 
     fn kill(&mut self, kill_at: Moment, kills: u32, terms: &Terms, draft: &mut Draft) {

@@ -85,6 +85,9 @@ pub enum Command {
     Restart(ServiceName),
     /// Try again what failed or ended and should run (`up` again); nothing that sleeps is woken.
     Retry(ServiceName),
+    /// End its programs at once and without asking. For a service that is not to run; any other
+    /// is let be.
+    Kill(ServiceName),
 }
 
 impl Command {
@@ -95,7 +98,8 @@ impl Command {
             Self::Wake(service)
             | Self::Rest(service)
             | Self::Restart(service)
-            | Self::Retry(service) => service,
+            | Self::Retry(service)
+            | Self::Kill(service) => service,
         }
     }
 }

@@ -103,13 +103,14 @@ impl Machine {
     }
 
     /// Takes in what a person asks for. For a service that is not there, or is not to run,
-    /// nothing is done.
+    /// nothing is done; but only what is not to run is killed.
     pub fn handle_command(&mut self, command: Command, now: Moment) {
         let wish = self.wish;
         let Some(service) = self.services.get_mut(command.service()) else {
             return;
         };
-        if fate(wish, service) != Fate::Run {
+        let is_kill = matches!(command, Command::Kill(_));
+        if is_kill == (fate(wish, service) == Fate::Run) {
             return;
         }
         match command {
@@ -123,6 +124,7 @@ impl Machine {
             }
             Command::Restart(_) => service.condemn(),
             Command::Retry(_) => service.retry(),
+            Command::Kill(_) => service.kill(now),
         }
     }
 
@@ -278,6 +280,7 @@ impl Machine {
             routes: routes.into_iter().collect(),
             events,
             report: Report {
+                observed: self.observing.ever,
                 services: services.into_iter().collect(),
             },
             next,
@@ -307,7 +310,7 @@ impl Machine {
                 availability: Availability::Held,
             };
             let report = ServiceReport {
-                state: ServiceState::Starting,
+                state: ServiceState::Unknown,
                 reasons: vec![reason.clone()],
                 revision: service.desired.revision,
                 wanted: service.desired.wanted(),
@@ -445,6 +448,7 @@ impl Service {
             let terms = Terms {
                 whose: about.whose,
                 spec: &spec,
+                ending: self.ending,
                 wanted_port: about.setting.demand.wanted_port,
                 in_flight: about.demand.in_flight(&about.whose.id(instance.number)),
             };

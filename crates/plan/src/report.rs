@@ -10,6 +10,8 @@ use model::{Condition, ExitStatus, InstanceId, Rest, Restart, Revision, ServiceN
 /// What one pass found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
+    /// Whether the engine has told what runs. Before, no service's state is known.
+    pub observed: bool,
     /// By service; also those that are leaving.
     pub services: BTreeMap<ServiceName, ServiceReport>,
 }
@@ -83,6 +85,8 @@ pub struct InstanceReport {
 /// What a service does, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ServiceState {
+    /// The engine has not told yet what runs.
+    Unknown,
     /// As many instances as wished are ready.
     Running,
     /// Too few are ready, and that is about to change.
@@ -115,7 +119,8 @@ impl ServiceState {
     pub fn progress(self) -> Progress {
         match self {
             Self::Running | Self::Asleep | Self::Stopped | Self::Completed => Progress::Settled,
-            Self::Starting
+            Self::Unknown
+            | Self::Starting
             | Self::Unready
             | Self::Replacing
             | Self::Waiting
@@ -130,6 +135,7 @@ impl ServiceState {
 impl fmt::Display for ServiceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Unknown => "unknown",
             Self::Running => "running",
             Self::Starting => "starting",
             Self::Unready => "unready",

@@ -31,6 +31,17 @@ pub(crate) struct Service {
     pub(crate) replacing: bool,
     /// How many calls kept it from resting on command.
     pub(crate) rest_called_off: Option<u32>,
+    /// How its programs end until it is to run again.
+    pub(crate) ending: Ending,
+}
+
+/// How programs are brought to their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// They finish their calls, are asked, and have time.
+    Graceful,
+    /// They are killed.
+    Killed,
 }
 
 /// A start that failed for good.
@@ -66,6 +77,7 @@ impl Service {
             cannot_freeze: false,
             replacing: false,
             rest_called_off: None,
+            ending: Ending::Graceful,
         }
     }
 
@@ -103,6 +115,7 @@ impl Service {
     /// It is to run again, after it was not to.
     pub(crate) fn resume(&mut self, now: Moment) {
         self.retry();
+        self.ending = Ending::Graceful;
         self.posture = if self.is_live() {
             Posture::Awake { quiet_since: now }
         } else {
@@ -132,6 +145,12 @@ impl Service {
                 self.replacing = true;
             }
         }
+    }
+
+    /// Has its programs end at once.
+    pub(crate) fn kill(&mut self, now: Moment) {
+        self.ending = Ending::Killed;
+        self.instances.iter_mut().for_each(|i| i.hasten(now));
     }
 
     /// The number of the next new instance.

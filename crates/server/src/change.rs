@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{
-    ActivationWish, Change, ChangeKind, Done, DownRequest, ErrorKind, Failure, Progress,
-    ScaleRequest, ServicesRequest, UpRequest, VolumesWish,
+    ActivationWish, Change, ChangeKind, Done, DownRequest, ErrorKind, Failure, KillRequest,
+    Progress, ScaleRequest, ServicesRequest, UpRequest, VolumesWish,
 };
 use axum::extract::{Path, State};
 use axum::response::Response;
 use control::{AppStatus, Changes, Control, ControlError, UpWish};
-use model::{ActivationMode, AppName, AppSpec, ServiceName};
+use model::{ActivationMode, AppName, AppSpec, ServiceName, Signal};
 use ports::Volumes;
 use tokio::task::JoinSet;
 
@@ -27,8 +27,6 @@ type Server = State<Arc<Shared>>;
 
 /// The shortest time from one status to the next; what happens in between is in the next.
 const STATUS_PAUSE: Duration = Duration::from_millis(20);
-/// How long the pass may take that sees what was asked for, before the status is taken as it is.
-const PASS_TIMEOUT: Duration = Duration::from_millis(100);
 
 pub(crate) async fn up(
     State(server): Server,
@@ -46,7 +44,6 @@ pub(crate) async fn up(
         return Err(Refusal::new(ErrorKind::NotFound, message));
     }
     let before = server.control.status(&app);
-    let changes = server.control.changes(&app);
     let document = compose::document(&spec);
     let names: BTreeSet<_> = spec.services.keys().cloned().collect();
     let done = server.control.up(UpWish {
@@ -60,14 +57,10 @@ pub(crate) async fn up(
     let settling = Settling {
         app,
         services: names,
-        reflected: Box::new(move |service| {
-            let becomes = changed.get(service.name.as_str());
-            becomes.is_none_or(|revision| service.revision == revision.0.get())
-        }),
     };
     Ok(lines(async move |lines: Lines| {
         lines.item(Progress::Plan(plan)).await?;
-        settling.settle(changes, &server, &lines).await
+        settling.settle(&server, &lines).await
     }))
 }
 
@@ -141,7 +134,7 @@ pub(crate) async fn down(
     let about = server.about(&app, &BTreeSet::new())?;
     let (control, app) = (server.control.clone(), about.app.clone());
     let work = async move { control.down(&app, volumes).await };
-    Ok(about.answer(server, work))
+    Ok(about.answer(server, work, Ends::WithWork))
 }
 
 pub(crate) async fn stop(
@@ -150,9 +143,22 @@ pub(crate) async fn stop(
     Wish(wish): Wish<ServicesRequest>,
 ) -> Result<Response, Refusal> {
     let about = server.about(&app, &wish.services)?;
-    let (control, app, named) = about.asked(&server, &wish)?;
+    let (control, app, named) = about.asked(&server, &wish.services)?;
     let work = async move { control.stop(&app, &named).await };
-    Ok(about.answer(server, work))
+    Ok(about.answer(server, work, Ends::WithWork))
+}
+
+pub(crate) async fn kill(
+    State(server): Server,
+    Path(app): Path<String>,
+    Wish(wish): Wish<KillRequest>,
+) -> Result<Response, Refusal> {
+    let signal = wish.signal.as_deref().map(Signal::parse).transpose()?;
+    let signal = signal.unwrap_or(Signal::KILL);
+    let about = server.about(&app, &wish.services)?;
+    let (control, app, named) = about.asked(&server, &wish.services)?;
+    let work = async move { control.kill(&app, &named, signal).await };
+    Ok(about.answer(server, work, Ends::WithWork))
 }
 
 pub(crate) async fn start(
@@ -161,9 +167,9 @@ pub(crate) async fn start(
     Wish(wish): Wish<ServicesRequest>,
 ) -> Result<Response, Refusal> {
     let about = server.about(&app, &wish.services)?;
-    let (control, app, named) = about.asked(&server, &wish)?;
+    let (control, app, named) = about.asked(&server, &wish.services)?;
     let work = async move { control.start(&app, &named).await };
-    Ok(about.answer(server, work))
+    Ok(about.answer(server, work, Ends::Settled))
 }
 
 pub(crate) async fn restart(
@@ -172,9 +178,9 @@ pub(crate) async fn restart(
     Wish(wish): Wish<ServicesRequest>,
 ) -> Result<Response, Refusal> {
     let about = server.about(&app, &wish.services)?;
-    let (control, app, named) = about.asked(&server, &wish)?;
+    let (control, app, named) = about.asked(&server, &wish.services)?;
     let work = async move { control.restart(&app, &named).await };
-    Ok(about.answer(server, work))
+    Ok(about.answer(server, work, Ends::Settled))
 }
 
 pub(crate) async fn scale(
@@ -184,13 +190,7 @@ pub(crate) async fn scale(
 ) -> Result<Response, Refusal> {
     let scales = scales(&wish.scale)?;
     let services = wish.scale.keys().cloned().collect();
-    let about = Settling {
-        reflected: Box::new(move |service| {
-            let wished = wish.scale.get(&service.name);
-            wished.is_none_or(|&wished| service.wanted == wished)
-        }),
-        ..server.about(&app, &services)?
-    };
+    let about = server.about(&app, &services)?;
     let (control, app) = (server.control.clone(), about.app.clone());
     let work = async move {
         for (service, count) in scales {
@@ -198,7 +198,7 @@ pub(crate) async fn scale(
         }
         Ok(())
     };
-    Ok(about.answer(server, work))
+    Ok(about.answer(server, work, Ends::Settled))
 }
 
 pub(crate) async fn wake(
@@ -207,13 +207,9 @@ pub(crate) async fn wake(
     Wish(wish): Wish<ServicesRequest>,
 ) -> Result<Response, Refusal> {
     let about = server.about(&app, &wish.services)?;
-    let mut waking = JoinSet::new();
-    for service in about.services.clone() {
-        let (control, app) = (server.control.clone(), about.app.clone());
-        waking.spawn(async move { control.wake(&app, &service).await });
-    }
-    let work = async move { waking.join_all().await.into_iter().collect() };
-    Ok(about.answer(server, work))
+    let each = async |control: Control, app, service| control.wake(&app, &service).await;
+    let work = about.each(&server, each);
+    Ok(about.answer(server, work, Ends::WithWork))
 }
 
 pub(crate) async fn rest(
@@ -222,15 +218,9 @@ pub(crate) async fn rest(
     Wish(wish): Wish<ServicesRequest>,
 ) -> Result<Response, Refusal> {
     let about = server.about(&app, &wish.services)?;
-    let (control, app) = (server.control.clone(), about.app.clone());
-    let services = about.services.clone();
-    let work = async move {
-        for service in &services {
-            control.rest(&app, service).await?;
-        }
-        Ok(())
-    };
-    Ok(about.answer(server, work))
+    let each = async |control: Control, app, service| control.rest(&app, &service).await;
+    let work = about.each(&server, each);
+    Ok(about.answer(server, work, Ends::WithWork))
 }
 
 /// What an answer is about, and waits for.
@@ -238,8 +228,15 @@ struct Settling {
     app: AppName,
     /// The services; all when the app is meant.
     services: BTreeSet<ServiceName>,
-    /// Whether a status is of after what was asked for, as far as it shows that.
-    reflected: Box<dyn Fn(&api::ServiceStatus) -> bool + Send + Sync>,
+}
+
+/// When an answer ends. In either case the status shows what was asked for once the work is done.
+#[derive(Debug, Clone, Copy)]
+enum Ends {
+    /// When the work is done.
+    WithWork,
+    /// When the services have settled after it.
+    Settled,
 }
 
 impl Shared {
@@ -255,7 +252,6 @@ impl Shared {
             } else {
                 named
             },
-            reflected: Box::new(|_| true),
         })
     }
 }
@@ -265,24 +261,43 @@ impl Settling {
     fn asked(
         &self,
         server: &Shared,
-        wish: &ServicesRequest,
+        services: &BTreeSet<String>,
     ) -> Result<(Control, AppName, BTreeSet<ServiceName>), Refusal> {
-        let named = service_names(wish.services.iter().map(String::as_str))?;
+        let named = service_names(services.iter().map(String::as_str))?;
         Ok((server.control.clone(), self.app.clone(), named))
     }
 
-    /// Answers with how the app is while `work` is done, and until the services settled.
+    /// Does something to each of the services, all at one time.
+    fn each<A, F>(
+        &self,
+        server: &Shared,
+        act: A,
+    ) -> impl Future<Output = Result<(), ControlError>> + use<A, F>
+    where
+        A: Fn(Control, AppName, ServiceName) -> F,
+        F: Future<Output = Result<(), ControlError>> + Send + 'static,
+    {
+        let services = self.services.iter().cloned();
+        let acts: JoinSet<_> = services
+            .map(|service| act(server.control.clone(), self.app.clone(), service))
+            .collect();
+        async move { acts.join_all().await.into_iter().collect() }
+    }
+
+    /// Answers with how the app is while `work` is done, and until it ends.
     fn answer(
         self,
         server: Arc<Shared>,
         work: impl Future<Output = Result<(), ControlError>> + Send + 'static,
+        ends: Ends,
     ) -> Response {
-        lines(async move |lines: Lines| self.attend(work, &server, &lines).await)
+        lines(async move |lines: Lines| self.attend(work, ends, &server, &lines).await)
     }
 
     async fn attend(
         self,
         work: impl Future<Output = Result<(), ControlError>>,
+        ends: Ends,
         server: &Shared,
         lines: &Lines,
     ) -> Result<(), Gone> {
@@ -302,22 +317,19 @@ impl Settling {
                 () = tokio::time::sleep(STATUS_PAUSE) => {}
             }
         };
-        match done {
-            Ok(()) => self.settle(changes, server, lines).await,
-            Err(error) => lines.failure(failure(&error)).await,
+        match (done, ends) {
+            (Ok(()), Ends::Settled) => self.settle(server, lines).await,
+            (Ok(()), Ends::WithWork) => {
+                self.tell(server, lines).await?;
+                lines.item(Progress::Done(Done {})).await
+            }
+            (Err(error), Ends::Settled | Ends::WithWork) => lines.failure(failure(&error)).await,
         }
     }
 
-    /// Tells how the app is until it settled, or is gone. `changes` was taken before what was
-    /// asked for began, so that a status of before is not mistaken for the outcome.
-    async fn settle(
-        &self,
-        mut changes: Option<Changes>,
-        server: &Shared,
-        lines: &Lines,
-    ) -> Result<(), Gone> {
-        drop(tokio::time::timeout(PASS_TIMEOUT, next_change(&mut changes)).await);
-        changes = server.control.changes(&self.app);
+    /// Tells how the app is until it settled, or is gone.
+    async fn settle(&self, server: &Shared, lines: &Lines) -> Result<(), Gone> {
+        let mut changes = server.control.changes(&self.app);
         while let Unsettled::Yes = self.tell(server, lines).await? {
             tokio::time::sleep(STATUS_PAUSE).await;
             tokio::select! {
@@ -335,7 +347,7 @@ impl Settling {
         let status = server.convert.app(&status);
         let settled = |name: &ServiceName| {
             let mut services = status.services.iter().filter(|s| s.name == name.as_str());
-            services.any(|s| s.stage != api::Stage::UnderWay && (self.reflected)(s))
+            services.any(|s| s.stage != api::Stage::UnderWay)
         };
         let unsettled = if self.services.iter().all(settled) {
             Unsettled::No

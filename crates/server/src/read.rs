@@ -46,8 +46,12 @@ pub(crate) async fn shutdown(State(server): Server) -> Json<api::Done> {
 
 pub(crate) async fn apps(State(server): Server) -> Json<api::Apps> {
     let control = &server.control;
-    let names = control.apps().into_iter();
-    let known = names.filter_map(|name| control.status(&name));
+    let names = control.apps();
+    for name in &names {
+        // One that goes meanwhile is not listed.
+        control.observed(name).await.ok();
+    }
+    let known = names.iter().filter_map(|name| control.status(name));
     Json(api::Apps {
         apps: known.map(|status| convert::summary(&status)).collect(),
     })
@@ -57,7 +61,7 @@ pub(crate) async fn status(
     State(server): Server,
     Path(app): Path<String>,
 ) -> Result<Json<api::AppStatus>, Refusal> {
-    let status = server.known(&AppName::new(&app)?)?;
+    let status = server.seen(&AppName::new(&app)?).await?;
     Ok(Json(server.convert.app(&status)))
 }
 
@@ -66,7 +70,7 @@ pub(crate) async fn explain(
     Path((app, name)): Path<(String, String)>,
 ) -> Result<Json<api::Explanation>, Refusal> {
     let app = AppName::new(&app)?;
-    let status = server.known(&app)?;
+    let status = server.seen(&app).await?;
     server.named(&status, [name.as_str()])?;
     let (service, status) = status
         .services
@@ -87,7 +91,7 @@ pub(crate) async fn watch(
     Path(app): Path<String>,
 ) -> Result<Response, Refusal> {
     let app = AppName::new(&app)?;
-    server.known(&app)?;
+    server.seen(&app).await?;
     Ok(lines(async move |lines: Lines| {
         let Some(mut changes) = server.control.changes(&app) else {
             return Ok(());
@@ -198,7 +202,13 @@ pub(crate) async fn leaving(lines: &Lines) -> Result<(), Gone> {
 }
 
 impl Shared {
-    /// How an app is.
+    /// How an app is, once that is known.
+    async fn seen(&self, app: &AppName) -> Result<control::AppStatus, Refusal> {
+        self.control.observed(app).await?;
+        self.known(app)
+    }
+
+    /// How an app is, as far as that is known.
     pub(crate) fn known(&self, app: &AppName) -> Result<control::AppStatus, Refusal> {
         let status = self.control.status(app);
         status.ok_or_else(|| ControlError::NoSuchApp(app.clone()).into())

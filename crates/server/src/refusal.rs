@@ -4,7 +4,7 @@ use api::{ErrorBody, ErrorKind, Failure};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use control::ControlError;
-use model::InvalidName;
+use model::{InvalidName, InvalidSignal};
 use ports::EngineError;
 
 /// A failure as the answer to a request.
@@ -36,6 +36,12 @@ impl From<ControlError> for Refusal {
     }
 }
 
+impl From<InvalidSignal> for Refusal {
+    fn from(error: InvalidSignal) -> Self {
+        Self(Failure::of(ErrorKind::Invalid, &error))
+    }
+}
+
 impl From<InvalidName> for Refusal {
     fn from(error: InvalidName) -> Self {
         Self(Failure::of(ErrorKind::Invalid, &error))
@@ -47,7 +53,9 @@ pub(crate) fn failure(error: &ControlError) -> Failure {
     let kind = match error {
         ControlError::NoSuchApp(_) | ControlError::NoSuchService { .. } => ErrorKind::NotFound,
         ControlError::TooManyInstances { .. } => ErrorKind::Invalid,
-        ControlError::Listen(_) | ControlError::NotReady { .. } => ErrorKind::Conflict,
+        ControlError::Listen(_)
+        | ControlError::NotReady { .. }
+        | ControlError::NotAtRest { .. } => ErrorKind::Conflict,
         ControlError::Address(_) | ControlError::Store(_) => ErrorKind::Failed,
         ControlError::Engine(error) => return engine_failure(error),
         ControlError::Leaving => ErrorKind::Leaving,

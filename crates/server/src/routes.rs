@@ -74,6 +74,7 @@ fn routes() -> Router<Arc<Shared>> {
         (api::UP, by(api::UP, change::up)),
         (api::DOWN, by(api::DOWN, change::down)),
         (api::STOP, by(api::STOP, change::stop)),
+        (api::KILL, by(api::KILL, change::kill)),
         (api::START, by(api::START, change::start)),
         (api::RESTART, by(api::RESTART, change::restart)),
         (api::SCALE, by(api::SCALE, change::scale)),

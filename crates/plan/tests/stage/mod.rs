@@ -91,6 +91,7 @@ impl Stage {
             ["rest", name] => self.command(Command::Rest(service(name))),
             ["restart", name] => self.command(Command::Restart(service(name))),
             ["retry", name] => self.command(Command::Retry(service(name))),
+            ["kill", name] => self.command(Command::Kill(service(name))),
             ["held", count, name] => self.demand_of(name).held = count.parse().unwrap(),
             ["connections", count, name] => {
                 self.demand_of(name).connections = count.parse().unwrap();
