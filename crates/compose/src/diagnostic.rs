@@ -210,7 +210,12 @@ fn gather(list: Vec<Finding>) -> Vec<(Finding, usize)> {
     gathered
 }
 
-fn diagnostic(sources: &Sources, finding: Finding) -> Diagnostic {
+fn diagnostic(sources: &Sources, mut finding: Finding) -> Diagnostic {
+    if let Some((span, _)) = finding.labels.first() {
+        let chain = sources.chain(span.source);
+        let chain = chain.map(|(span, how)| (span, how.to_owned()));
+        finding.labels.extend(chain);
+    }
     let label = |(span, text): (Span, String)| {
         let source = Arc::clone(sources.get(span.source)?);
         let range = first_line(&source.text, span);

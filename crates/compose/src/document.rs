@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 
 use model::{
     Activation, ActivationMode, AppName, AppSpec, Condition, Dependency, HealthTest, Healthcheck,
@@ -15,12 +16,10 @@ use model::{
 use serde_json::{Map, Value, json};
 
 use crate::diagnostic::{Diagnostics, Finding, Findings};
-use crate::interpolate::Interpolation;
-use crate::load::{ReadFile, ReadFileError, Selection};
-use crate::lower::Lower;
+use crate::load::{ReadFile, ReadFileError, Selection, Variables, resolved};
+use crate::normalise::Scope;
 use crate::source::{Source, Span};
 use crate::tree::{self, Entry, Key, Node};
-use crate::{select, validate};
 
 mod yaml;
 
@@ -359,9 +358,7 @@ fn read(text: &str, findings: &mut Findings) -> Option<AppSpec> {
             return None;
         }
     };
-    let mut node = node(span, value);
-    let variables = BTreeMap::new();
-    Interpolation::new(&variables).apply(&mut node, findings);
+    let node = node(span, value);
     let version = node
         .get("x-roads")
         .and_then(|roads| roads.value.get("document"));
@@ -376,25 +373,15 @@ fn read(text: &str, findings: &mut Findings) -> Option<AppSpec> {
             return None;
         }
     };
-    let mut lower = Lower {
-        findings,
-        variables: &variables,
-        project_directory: Path::new("/"),
-        files: &NoFiles,
-        ports: 0,
+    let scope = Scope {
+        number: 0,
+        directory: "/".into(),
+        environment: Rc::default(),
+        variables: Variables::Replaced,
     };
-    let mut app = lower.app(name, &node)?;
-    for draft in app.services.values_mut() {
-        draft.spec.environment = lower.resolve(&draft.environment);
-    }
-    let others = select::select(
-        &mut app.services,
-        &Selection::All,
-        &BTreeSet::new(),
-        findings,
-    );
-    validate::validate(&mut app, &others, findings);
-    Some(app.finish())
+    let all = (&Selection::All, &BTreeSet::new());
+    let mut app = resolved(name, vec![node], &scope, all, &NoFiles, findings)?;
+    Some(app.lower(findings))
 }
 
 /// A document needs no other file.
@@ -426,7 +413,7 @@ fn node(span: Span, value: Value) -> Node {
             tree::Value::Mapping(entries.into_iter().map(entry).collect())
         }
     };
-    Node { span, value }
+    Node::new(span, value)
 }
 
 #[cfg(test)]

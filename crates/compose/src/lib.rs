@@ -2,25 +2,30 @@
 //! [`AppSpec`](model::AppSpec) or all diagnostics out.
 //!
 //! ```text
-//! files ─ yaml ─► trees ─ interpolate ─► trees ─ merge ─► tree
-//!       ─ lower ─► draft ─ select ─ validate ─► AppSpec
+//! file ─ yaml ─► tree ─ interpolate ─► tree ─ normalise ─► long tree, over what it
+//!        includes and extends ─ merge ─► one tree ─ complete ─ select ─► Resolved
+//!        ─ validate ─ lower ─► AppSpec
 //! ```
 //!
+//! What a key takes, how two of it are merged and what becomes of it is said once, in `schema`.
 //! Each stage reports what is wrong and goes on, and each value knows its place in its file, so
-//! one run reports everything, in the order of the files. `include` and `extends` will come
-//! between interpolation and merging. The crate opens no file, reads no clock and no environment,
-//! and does not know what an engine can do.
+//! one run reports everything, in the order of the files. The crate opens no file, reads no clock
+//! and no environment, and does not know what an engine can do.
 
+mod assemble;
+mod complete;
 mod diagnostic;
 mod document;
 mod dotenv;
+mod environment;
 mod interpolate;
-mod keys;
 mod load;
 mod lower;
 mod merge;
+mod normalise;
 mod render;
 mod resolved;
+mod schema;
 mod select;
 mod source;
 mod tree;
@@ -31,10 +36,10 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
 pub use document::{document, load_document, yaml};
-pub use keys::{Engine, Key, Kind, Standing, keys};
 pub use load::{
     Loaded, ReadFile, ReadFileError, Request, Selection, Variables, environment, load, resolve,
 };
 pub use render::{Color, render};
 pub use resolved::{Resolved, Section};
+pub use schema::{Engine, Key, Kind, Standing, keys};
 pub use source::Source;

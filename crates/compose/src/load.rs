@@ -2,17 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use model::{AppName, AppSpec};
 
+use crate::assemble::Assembly;
+use crate::complete::complete;
 use crate::diagnostic::{Diagnostics, Finding, Findings};
 use crate::dotenv::{self, Format};
-use crate::interpolate::{Interpolation, interpolate};
-use crate::lower::{DraftApp, Lower};
+use crate::environment::read_files;
+use crate::interpolate::interpolate;
+use crate::lower::Lower;
+use crate::normalise::Scope;
 use crate::resolved::Resolved;
+use crate::select::{profiles_of, select};
 use crate::source::Source;
-use crate::tree::{Node, Value};
-use crate::{merge, select, validate, yaml};
+use crate::tree::{Entry, Node};
+use crate::validate::validate;
 
 /// What to load, and all that the result may depend on but the files that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,10 +116,13 @@ pub enum ReadFileError {
 /// All that is wrong with them, the warnings among it, in the order of the files.
 pub fn load(request: &Request, files: &dyn ReadFile) -> Result<Loaded, Diagnostics> {
     let mut findings = Findings::default();
-    let spec = app(request, files, &mut findings);
+    let loaded = app(request, files, &mut findings).map(|mut app| {
+        let spec = app.lower(&mut findings);
+        (spec, app.resolved)
+    });
     let failed = findings.has_errors();
     let diagnostics = findings.finish();
-    match spec {
+    match loaded {
         Some((spec, resolved)) if !failed => Ok(Loaded {
             spec,
             resolved,
@@ -126,12 +135,19 @@ pub fn load(request: &Request, files: &dyn ReadFile) -> Result<Loaded, Diagnosti
 /// Resolves compose files without making a Spec of them; with the warnings.
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load`], but for what only a Spec shows.
 pub fn resolve(
     request: &Request,
     files: &dyn ReadFile,
 ) -> Result<(Resolved, Diagnostics), Diagnostics> {
-    load(request, files).map(|loaded| (loaded.resolved, loaded.warnings))
+    let mut findings = Findings::default();
+    let app = app(request, files, &mut findings);
+    let failed = findings.has_errors();
+    let diagnostics = findings.finish();
+    match app {
+        Some(app) if !failed => Ok((app.resolved, diagnostics)),
+        Some(_) | None => Err(diagnostics),
+    }
 }
 
 /// The variables that values are replaced with: the caller's over those of the environment files.
@@ -147,86 +163,94 @@ pub fn environment(request: &Request) -> Result<BTreeMap<String, String>, Diagno
     Ok(variables)
 }
 
-fn app(
-    request: &Request,
-    files: &dyn ReadFile,
-    findings: &mut Findings,
-) -> Option<(AppSpec, Resolved)> {
-    let mut documents = parse(&request.files, findings);
+/// An app that is resolved, with what a Spec is made of besides.
+pub(crate) struct App {
+    name: AppName,
+    pub(crate) resolved: Resolved,
+    /// The services that are not wanted.
+    others: Vec<Entry>,
+    /// What secrets and configs may come from.
+    environment: BTreeMap<String, String>,
+}
+
+impl App {
+    /// The Spec, and what is wrong between its parts.
+    pub(crate) fn lower(&mut self, findings: &mut Findings) -> AppSpec {
+        validate(&mut self.resolved.document, &self.others, findings);
+        let mut lower = Lower {
+            findings,
+            environment: &self.environment,
+            app: &self.resolved.document,
+        };
+        lower.app(self.name.clone())
+    }
+}
+
+fn app(request: &Request, files: &dyn ReadFile, findings: &mut Findings) -> Option<App> {
     let mut variables = variables(request, findings);
+    let mut assembly = Assembly::new(findings, files);
+    let mut documents = Vec::new();
+    for file in &request.files {
+        let source = assembly.findings.sources.add(file.clone());
+        documents.extend(assembly.parse(source));
+    }
+    if request.files.is_empty() {
+        findings.push(Finding::nowhere("no compose file is given"));
+    }
     if findings.has_errors() {
         return None;
     }
     let name = name(request, &documents, &variables, findings);
     variables.insert("COMPOSE_PROJECT_NAME".to_owned(), name.as_str().to_owned());
-    let mut interpolation = Interpolation::new(&variables);
-    for document in &mut documents {
-        interpolation.apply(document, findings);
-    }
-    let document = merge::documents(documents, findings)?;
-    let mut lower = Lower {
-        findings,
-        variables: &variables,
-        project_directory: &request.project_directory,
-        files,
-        ports: 0,
-    };
-    let mut app = lower.app(name, &document)?;
     let profiles = profiles(request, &variables);
-    let others = select::select(
-        &mut app.services,
-        &request.services,
-        &profiles,
-        lower.findings,
-    );
-    for draft in app.services.values_mut() {
-        draft.spec.environment = lower.resolve(&draft.environment);
+    let scope = Scope {
+        number: 0,
+        directory: request.project_directory.clone(),
+        environment: Rc::new(variables),
+        variables: request.variables,
+    };
+    let selected = (&request.services, &profiles);
+    resolved(name, documents, &scope, selected, files, findings)
+}
+
+/// The documents of an app, resolved; of its services those that are selected.
+pub(crate) fn resolved(
+    name: AppName,
+    documents: Vec<Node>,
+    scope: &Scope,
+    (selection, profiles): (&Selection, &BTreeSet<String>),
+    files: &dyn ReadFile,
+    findings: &mut Findings,
+) -> Option<App> {
+    let mut assembly = Assembly::new(findings, files);
+    let mut document = assembly.app(documents, scope)?;
+    let inherited = std::mem::take(&mut assembly.inherited);
+    complete(&mut document, name.as_str(), findings);
+    let services = document.entries_at("services").iter();
+    let all_profiles = services.flat_map(|service| profiles_of(&service.value));
+    let all_profiles = all_profiles.collect();
+    let others = select(&mut document, selection, profiles, findings);
+    if scope.variables == Variables::Replaced {
+        read_files(&mut document, scope, files, findings);
     }
-    validate::validate(&mut app, &others, lower.findings);
+    let mut environment = inherited;
+    environment.extend(
+        scope
+            .environment
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone())),
+    );
     let resolved = Resolved {
         document,
-        variables: request.variables,
-        profiles: profiles.clone(),
+        variables: scope.variables,
+        profiles: all_profiles,
     };
-    Some((app.finish(), resolved))
-}
-
-impl DraftApp {
-    /// The app, when nothing was wrong.
-    pub(crate) fn finish(self) -> AppSpec {
-        let services = self.services.into_iter();
-        AppSpec {
-            name: self.name,
-            services: services
-                .map(|(name, draft)| (name, draft.spec.into()))
-                .collect(),
-            networks: self.networks,
-            volumes: self.volumes,
-        }
-    }
-}
-
-fn parse(files: &[Source], findings: &mut Findings) -> Vec<Node> {
-    let mut documents = Vec::new();
-    for file in files {
-        let source = findings.sources.add(file.clone());
-        let before = documents.len();
-        documents.extend(yaml::parse(source, findings));
-        documents.retain(|document: &Node| document.value != Value::Null);
-        if documents.len() == before && !findings.has_errors() {
-            let span = crate::source::Span {
-                source,
-                ..Default::default()
-            };
-            let finding = Finding::error(span, format!("{} is empty", file.path.display()))
-                .help("services: { web: { image: host, command: … } }");
-            findings.push(finding);
-        }
-    }
-    if files.is_empty() {
-        findings.push(Finding::nowhere("no compose file is given"));
-    }
-    documents
+    Some(App {
+        name,
+        resolved,
+        others,
+        environment,
+    })
 }
 
 /// The caller's variables over those of the environment files.
@@ -267,7 +291,7 @@ fn name(
             // What is wrong with the template is reported where all templates are.
             let value = interpolate(&text, &lookup).map(|(name, _)| name);
             let value = value.unwrap_or_else(|_| "app".to_owned());
-            AppName::new(&value).map_err(|error| {
+            AppName::new(&as_name(&value)).map_err(|error| {
                 let message = format!("{value:?} is no name of an app");
                 let help = format!("a name is {}", error.rule);
                 Finding::error(entry.value.span, message).help(help)
@@ -275,7 +299,7 @@ fn name(
         }
         (None, None) => {
             let directory = request.project_directory.file_name().unwrap_or_default();
-            AppName::new(&from_directory(&directory.to_string_lossy())).map_err(|_| {
+            AppName::new(&as_name(&directory.to_string_lossy())).map_err(|_| {
                 let directory = request.project_directory.display();
                 Finding::nowhere(format!("no name for an app can be made from {directory}"))
                     .help("add `name:` to the file")
@@ -288,9 +312,9 @@ fn name(
     })
 }
 
-/// A folder's name as Compose makes an app's of it.
-fn from_directory(directory: &str) -> String {
-    let lower = directory.to_lowercase();
+/// A text as Compose makes the name of an app of it.
+fn as_name(text: &str) -> String {
+    let lower = text.to_lowercase();
     let valid = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(*c);
     let name: String = lower.chars().filter(valid).collect();
     let name = name.trim_start_matches(['_', '-']);

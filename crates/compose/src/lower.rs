@@ -1,84 +1,166 @@
-//! From the merged tree to the model, one file for each group of keys.
+//! From the resolved tree to the model, one file for each group of keys.
 //!
-//! Nothing stops at the first error: a value that is wrong is reported and its default taken, so
-//! that one run reports all.
+//! The tree is long and its types are right, so what is reported here is about meaning: a name
+//! that is none, a policy that is none, two keys that say different things. Nothing stops at the
+//! first error: what is wrong is reported and its default taken.
 
-use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
-
-use model::{
-    AppName, Dependency, Image, NetworkName, NetworkSpec, Owner, ServiceName, ServiceSpec,
-    VolumeName, VolumeSpec,
-};
-
-use crate::diagnostic::{Finding, Findings};
-use crate::keys;
-use crate::load::ReadFile;
-use crate::source::Span;
-use crate::tree::{Entry, Node, Value};
-
-mod app;
-mod environment;
-mod health;
 mod network;
-mod process;
-mod read;
 mod roads;
 mod scale;
 mod service;
 mod storage;
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::{
+    AppName, AppSpec, InvalidName, NetworkName, NetworkSpec, ServiceName, VolumeName, VolumeSpec,
+};
+
+use crate::diagnostic::{Finding, Findings};
+use crate::normalise::absolute;
+use crate::tree::{Entry, Key, Node};
+
 /// What lowering may look at, and where it reports.
 pub(crate) struct Lower<'a> {
     pub(crate) findings: &'a mut Findings,
-    /// The variables: the caller's, then those of `.env`.
-    pub(crate) variables: &'a BTreeMap<String, String>,
-    /// What relative paths are relative to; absolute.
-    pub(crate) project_directory: &'a Path,
-    pub(crate) files: &'a dyn ReadFile,
-    /// How many ports were read from ranges; a short text can name very many.
-    pub(crate) ports: usize,
+    /// The variables that secrets and configs may come from.
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    /// The tree of the whole app.
+    pub(crate) app: &'a Node,
 }
 
-/// An app before it is validated and before its services are chosen.
-#[derive(Debug)]
-pub(crate) struct DraftApp {
-    pub(crate) name: AppName,
-    pub(crate) services: BTreeMap<ServiceName, DraftService>,
-    pub(crate) networks: BTreeMap<NetworkName, NetworkSpec>,
-    pub(crate) volumes: BTreeMap<VolumeName, VolumeSpec>,
-}
-
-/// A service, with the places that validation points at.
-#[derive(Debug)]
-pub(crate) struct DraftService {
-    pub(crate) spec: ServiceSpec,
-    /// Where its name is written.
-    pub(crate) span: Span,
-    pub(crate) profiles: Vec<String>,
-    /// Where each dependency is written.
-    pub(crate) dependencies: BTreeMap<ServiceName, Span>,
-    /// Where each network is written.
-    pub(crate) networks: Vec<(NetworkName, Span)>,
-    /// Where each named volume is written.
-    pub(crate) volumes: Vec<(VolumeName, Span)>,
-    /// Where each published port is written, as `spec.publish`.
-    pub(crate) publish: Vec<Span>,
-    /// What must be read once it is known that the service is wanted.
-    pub(crate) environment: environment::Environment,
-}
-
-/// An absolute path without `.`, `..` and doubled slashes, from `path` as seen from `base`.
-fn absolute(base: &Path, path: &str) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for component in base.join(path).components() {
-        match component {
-            Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::Normal(part) => clean.push(part),
+impl<'a> Lower<'a> {
+    /// The app that the tree describes.
+    pub(crate) fn app(&mut self, name: AppName) -> AppSpec {
+        let app = self.app;
+        if app.get("services").is_none() {
+            let finding = Finding::error(app.span, "the file has no services")
+                .help("services: { web: { image: host, command: … } }");
+            self.findings.push(finding);
+        }
+        if let Some(roads) = app.at("x-roads") {
+            self.version(roads);
+        }
+        AppSpec {
+            name,
+            networks: self.section("networks", |lower, entry| {
+                let name = lower.named(&entry.key, NetworkName::new)?;
+                Some((name, lower.network(&entry.value)))
+            }),
+            volumes: self.section("volumes", |lower, entry| {
+                let name = lower.named(&entry.key, VolumeName::new)?;
+                Some((name, lower.volume(entry)))
+            }),
+            services: self.section("services", |lower, entry| {
+                let name = lower.named(&entry.key, ServiceName::new)?;
+                Some((name.clone(), Arc::new(lower.service(name, entry))))
+            }),
         }
     }
-    clean
+
+    /// Refuses a resolved document of another version.
+    fn version(&mut self, roads: &Node) {
+        let ours = crate::document::VERSION;
+        if let Some(version) = roads.at("document")
+            && version.as_number() != Some(ours)
+        {
+            let what = "the version of a resolved document";
+            let why = format!("this is version {ours}");
+            self.findings.invalid(version, what, why);
+        }
+    }
+
+    fn section<K: Ord, V>(
+        &mut self,
+        key: &str,
+        mut read: impl FnMut(&mut Self, &'a Entry) -> Option<(K, V)>,
+    ) -> BTreeMap<K, V> {
+        let entries = self.app.entries_at(key).iter();
+        entries.filter_map(|entry| read(self, entry)).collect()
+    }
+
+    fn network(&mut self, node: &Node) -> NetworkSpec {
+        if let Some(external) = node.get("external")
+            && node.flag_at("external") == Some(true)
+        {
+            let finding = Finding::warning(external.key.span, "`external` is not honoured")
+                .help("networks belong to their app alone; this one is made for it");
+            self.findings.push(finding);
+        }
+        let internal = node.flag_at("internal") == Some(true);
+        NetworkSpec { internal }
+    }
+
+    fn volume(&mut self, entry: &Entry) -> VolumeSpec {
+        let node = &entry.value;
+        if let Some(driver) = node.at("driver")
+            && driver.as_text() != Some("local")
+        {
+            let finding = Finding::warning(driver.span, "this `driver` is not honoured")
+                .help("the volume is a folder of this machine");
+            self.findings.push(finding);
+        }
+        let external = node.flag_at("external") == Some(true);
+        let name = node.text_at("name").unwrap_or(&entry.key.text);
+        let external_name = external.then(|| name.to_owned());
+        VolumeSpec { external_name }
+    }
+
+    /// A key as a name.
+    fn named<T>(&mut self, key: &Key, parse: fn(&str) -> Result<T, InvalidName>) -> Option<T> {
+        match parse(&key.text) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                let message = format!("{:?} is no name of a {}", key.text, error.kind);
+                let help = format!("a name is {}", error.rule);
+                self.findings
+                    .push(Finding::error(key.span, message).help(help));
+                None
+            }
+        }
+    }
+
+    /// The text of a key by its own reader, whose error says what would do.
+    fn parsed<T, E: fmt::Display>(
+        &mut self,
+        node: &Node,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let value = node.at(key)?;
+        match parse(value.as_text()?) {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                self.findings.invalid(value, format!("`{key}`"), error);
+                None
+            }
+        }
+    }
+
+    /// A number that fits its type; what does not is reported.
+    fn number<T: TryFrom<i128>>(&mut self, node: &Node, key: &str) -> Option<T> {
+        let value = node.at(key)?;
+        let number = value.as_number();
+        if number.is_none() {
+            self.findings
+                .invalid(value, format!("`{key}`"), "it is too large");
+        }
+        number
+    }
+
+    /// An absolute path inside an instance, without `.` and `..`.
+    fn inside(&mut self, node: &Node, what: &str, path: &str) -> Option<PathBuf> {
+        if path.starts_with('/') {
+            return Some(absolute(Path::new("/"), path));
+        }
+        let span = node.span.narrow(&self.findings.sources, path);
+        let finding = Finding::error(span, format!("{what} must be an absolute path"))
+            .because("this does not begin with /")
+            .help(format!("inside an instance it is perhaps /{path}"));
+        self.findings.push(finding);
+        None
+    }
 }

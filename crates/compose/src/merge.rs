@@ -1,248 +1,144 @@
-//! Several files as one (compose-spec, "Merge and override").
+//! Two long trees as one (compose-spec, "Merge and override").
 //!
-//! Mappings merge key by key, lists grow, anything else is replaced; a later `null` changes
-//! nothing. What Compose does otherwise is [`rule`]. Items of a list that mean the same thing (a
-//! mount at the same target) are settled where they are understood, in `lower`.
+//! What the values are says how they are merged: mappings by key, lists one after the other (a
+//! later item in the place of an earlier that is the same, such as a mount at its target), and of
+//! anything else the later counts. A later null changes nothing, except where null is a value.
 
 use crate::diagnostic::{Finding, Findings};
-use crate::tree::{Entry, Key, Node, Value, positions};
+use crate::normalise::united;
+use crate::schema::{Shape, Unique};
+use crate::tree::{Node, Tag, Value, positions};
 
-/// How a value of an earlier file and one of a later file become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    /// By what they are.
-    Natural,
-    /// The later counts.
-    Replace,
-    /// Both are mappings or lists of `NAME=value`; by name, and a later `null` counts.
-    Assignments,
-    /// Both are mappings or lists of services; by name.
-    Dependencies,
-    /// Both are mappings or lists of networks; by name.
-    Networks,
-    /// A single text is a list of one.
-    Texts,
-}
-
-/// The rule for a key of a service; `inside` is the key above it, for keys below.
-fn rule(inside: Option<&str>, key: &str) -> Rule {
-    match (inside, key) {
-        (None, "command" | "entrypoint") | (Some("healthcheck"), "test") => Rule::Replace,
-        (None, "environment" | "labels" | "annotations" | "sysctls")
-        | (Some("deploy"), "labels") => Rule::Assignments,
-        (None, "depends_on") => Rule::Dependencies,
-        (None, "networks") => Rule::Networks,
-        (None, "env_file" | "tmpfs" | "dns" | "dns_opt" | "dns_search" | "label_file") => {
-            Rule::Texts
+/// `over` over `base`, both of this shape. The tags of `over` stay.
+pub(crate) fn merge(base: Node, over: Node, shape: &Shape, findings: &mut Findings) -> Node {
+    match (&base.value, &over.value, over.tag) {
+        (_, _, Tag::Reset | Tag::Override) => over,
+        (_, Value::Null, Tag::None) if is_cleared_by_null(shape) => over,
+        (_, Value::Null, Tag::None) | (Value::Broken, _, Tag::None) => base,
+        (Value::Null, _, Tag::None) | (_, Value::Broken, Tag::None) => over,
+        (Value::Mapping(_), Value::Mapping(_), Tag::None) => mappings(base, over, shape, findings),
+        (Value::List(_), Value::List(_), Tag::None) => lists(base, over, shape),
+        (Value::List(_) | Value::Mapping(_), _, Tag::None) if matches!(shape, Shape::Any) => {
+            differ(&base, &over, findings)
         }
-        (None | Some(_), _) => Rule::Natural,
+        (_, _, Tag::None) => over,
     }
 }
 
-/// Documents as one, the later over the earlier; absent when there is none.
-pub(crate) fn documents(documents: Vec<Node>, findings: &mut Findings) -> Option<Node> {
-    let mut merge = Merge { findings };
-    documents
-        .into_iter()
-        .reduce(|base, over| merge.document(base, over))
+fn is_cleared_by_null(shape: &Shape) -> bool {
+    matches!(shape, Shape::Command | Shape::Test)
 }
 
-struct Merge<'a> {
-    findings: &'a mut Findings,
-}
-
-impl Merge<'_> {
-    fn document(&mut self, base: Node, over: Node) -> Node {
-        self.mappings(base, over, &mut |merge, key, base, over| match key {
-            "services" => merge.mappings(base, over, &mut |merge, _, base, over| {
-                merge.service(base, over, None)
-            }),
-            _ => merge.natural(base, over),
-        })
+fn mappings(base: Node, over: Node, shape: &Shape, findings: &mut Findings) -> Node {
+    if let Shape::Table(table) = shape
+        && table.same.is_some_and(|key| differs(&base, &over, key))
+    {
+        return over;
     }
-
-    /// A service, or what is below the key `inside` of one.
-    fn service(&mut self, base: Node, over: Node, inside: Option<&str>) -> Node {
-        self.mappings(
-            base,
-            over,
-            &mut |merge, key, base, over| match rule(inside, key) {
-                Rule::Natural if inside.is_none() && is_mapping(&base) && is_mapping(&over) => {
-                    merge.service(base, over, Some(key))
-                }
-                Rule::Natural => merge.natural(base, over),
-                Rule::Replace => over,
-                Rule::Assignments => {
-                    let (base, over) = (by_key(base, assignment), by_key(over, assignment));
-                    merge.mappings(base, over, &mut |_, _, _, over| over)
-                }
-                Rule::Dependencies => {
-                    merge.natural(by_key(base, dependency), by_key(over, dependency))
-                }
-                Rule::Networks => merge.natural(by_key(base, network), by_key(over, network)),
-                Rule::Texts => merge.natural(texts(base), texts(over)),
-            },
-        )
-    }
-
-    fn natural(&mut self, base: Node, over: Node) -> Node {
-        match (&base.value, &over.value) {
-            (Value::Mapping(_), _) => self.mappings(base, over, &mut |merge, _, base, over| {
-                merge.natural(base, over)
-            }),
-            (Value::List(_), _) => self.lists(base, over),
-            (_, Value::Null) => base,
-            (_, _) => over,
-        }
-    }
-
-    fn lists(&mut self, base: Node, over: Node) -> Node {
-        match (base.value, over.value) {
-            (Value::List(mut items), Value::List(further)) => {
-                items.extend(further);
-                Node {
-                    span: over.span,
-                    value: Value::List(items),
-                }
-            }
-            (value, over_value) => self.differ(base.span, value, over.span, over_value),
-        }
-    }
-
-    fn mappings(
-        &mut self,
-        base: Node,
-        over: Node,
-        both: &mut dyn FnMut(&mut Self, &str, Node, Node) -> Node,
-    ) -> Node {
-        let (mut entries, further) = match (base.value, over.value) {
-            (Value::Mapping(entries), Value::Mapping(further)) => (entries, further),
-            (value, over_value) => return self.differ(base.span, value, over.span, over_value),
+    let (span, tag) = (over.span, over.tag);
+    let (Value::Mapping(mut entries), Value::Mapping(further)) = (base.value, over.value) else {
+        return Node::broken(span);
+    };
+    let known: Vec<Option<usize>> = {
+        let positions = positions(&entries);
+        let keys = further.iter().map(|entry| entry.key.text.as_str());
+        keys.map(|key| positions.get(key).copied()).collect()
+    };
+    for (over, position) in further.into_iter().zip(known) {
+        let Some(entry) = position.and_then(|at| entries.get_mut(at)) else {
+            entries.push(over);
+            continue;
         };
-        let known: Vec<Option<usize>> = {
-            let positions = positions(&entries);
-            let keys = further.iter().map(|entry| entry.key.text.as_str());
-            keys.map(|key| positions.get(key).copied()).collect()
+        let base = std::mem::replace(&mut entry.value, Node::null(entry.key.span));
+        entry.value = match below(shape, &over.key.text) {
+            Some(shape) => merge(base, over.value, shape, findings),
+            // A variable without a value is one all the same.
+            None => over.value,
         };
-        for (over, position) in further.into_iter().zip(known) {
-            let Some(entry) = position.and_then(|at| entries.get_mut(at)) else {
-                entries.push(over);
-                continue;
-            };
-            let base = std::mem::replace(&mut entry.value, Node::null(entry.key.span));
-            entry.value = both(self, &over.key.text, base, over.value);
-            entry.key = over.key;
-        }
-        Node {
-            span: over.span,
-            value: Value::Mapping(entries),
-        }
+        entry.key = over.key;
     }
+    let value = Value::Mapping(entries);
+    Node { span, tag, value }
+}
 
-    /// Values of two kinds: nothing yields to something, and the rest cannot be merged.
-    fn differ(
-        &mut self,
-        span: crate::source::Span,
-        value: Value,
-        over_span: crate::source::Span,
-        over_value: Value,
-    ) -> Node {
-        let base = Node { span, value };
-        let over = Node {
-            span: over_span,
-            value: over_value,
-        };
-        match (&base.value, &over.value) {
-            (_, Value::Null) | (Value::Broken, _) => base,
-            (Value::Null, _) => over,
-            (_, Value::Broken) => over,
-            (_, _) => {
-                let message = format!("{} cannot override {}", over.kind(), base.kind());
-                let finding = Finding::error(over.span, message)
-                    .because(format!("this is {}", over.kind()))
-                    .also(base.span, format!("this is {}", base.kind()))
-                    .help("write both in the same form");
-                self.findings.push(finding);
-                Node {
-                    span: over.span,
-                    value: Value::Broken,
-                }
+/// The shape of the value at a key; absent where the later value counts whatever it is.
+fn below(shape: &Shape, key: &str) -> Option<&'static Shape> {
+    match shape {
+        Shape::Table(table) | Shape::Short(_, table) => Some(table.shape(key)),
+        Shape::Named(_, value) | Shape::NamesOr(_, value) => Some(value),
+        Shape::Assignments(_) => None,
+        Shape::Any
+        | Shape::One(_)
+        | Shape::Command
+        | Shape::Test
+        | Shape::Hosts
+        | Shape::List(..)
+        | Shape::OneOrMany(..)
+        | Shape::Gpus(_)
+        | Shape::External => Some(&Shape::Any),
+    }
+}
+
+/// Whether both mappings have the key, with different values.
+fn differs(base: &Node, over: &Node, key: &str) -> bool {
+    let text = |node: &Node| node.at(key).and_then(Node::scalar);
+    let (base, over) = (text(base), text(over));
+    base.is_some() && over.is_some() && base != over
+}
+
+fn lists(base: Node, over: Node, shape: &Shape) -> Node {
+    let (span, tag) = (over.span, over.tag);
+    let (Value::List(mut items), Value::List(further)) = (base.value, over.value) else {
+        return Node::broken(span);
+    };
+    if matches!(shape, Shape::Command | Shape::Test) {
+        items.clear();
+    }
+    items.extend(further);
+    let unique = if let Shape::List(_, unique) | Shape::OneOrMany(_, unique) = shape {
+        *unique
+    } else if let Shape::Hosts = shape {
+        Unique::Whole
+    } else {
+        Unique::Any
+    };
+    let value = Value::List(united(items, unique));
+    Node { span, tag, value }
+}
+
+/// Two kinds of which one is no scalar cannot be merged.
+fn differ(base: &Node, over: &Node, findings: &mut Findings) -> Node {
+    let message = format!("{} cannot override {}", over.kind(), base.kind());
+    let finding = Finding::error(over.span, message)
+        .because(format!("this is {}", over.kind()))
+        .also(base.span, format!("this is {}", base.kind()))
+        .help("write both in the same form");
+    findings.push(finding);
+    Node::broken(over.span)
+}
+
+/// Takes out what `!reset` names, and the tags, which have done their work.
+pub(crate) fn settle(node: &mut Node) {
+    node.tag = Tag::None;
+    match &mut node.value {
+        Value::Mapping(entries) => {
+            entries.retain(|entry| entry.value.tag != Tag::Reset);
+            for entry in entries {
+                settle(&mut entry.value);
             }
         }
-    }
-}
-
-fn is_mapping(node: &Node) -> bool {
-    matches!(node.value, Value::Mapping(_))
-}
-
-/// A list as a mapping, the later of two with one key; other values as they are.
-fn by_key(node: Node, entry: impl Fn(&Node) -> Entry) -> Node {
-    let Value::List(items) = node.value else {
-        return node;
-    };
-    let entries: Vec<Entry> = items.iter().map(entry).collect();
-    let last = positions(&entries);
-    let kept = (0..)
-        .zip(&entries)
-        .filter(|(index, entry)| last.get(entry.key.text.as_str()) == Some(index));
-    Node {
-        span: node.span,
-        value: Value::Mapping(kept.map(|(_, entry)| entry.clone()).collect()),
-    }
-}
-
-/// `"A=1"` as the entry `A: "1"`, `"B"` as `B: null`.
-pub(crate) fn assignment(item: &Node) -> Entry {
-    match item.scalar() {
-        Some(text) => match text.split_once('=') {
-            Some((name, value)) => keyed(item, name, Node::text(item.span, value)),
-            None => keyed(item, &text, Node::null(item.span)),
-        },
-        None => keyed(item, "", item.clone()),
-    }
-}
-
-/// A service in a list of dependencies, with what a list says of it.
-fn dependency(item: &Node) -> Entry {
-    let condition = keyed(item, "condition", Node::text(item.span, "service_started"));
-    let value = Node {
-        span: item.span,
-        value: Value::Mapping(vec![condition]),
-    };
-    named(item, value)
-}
-
-/// A network in a list of networks.
-fn network(item: &Node) -> Entry {
-    named(item, Node::null(item.span))
-}
-
-/// An item under its own name; one that is no name stays, to be reported later.
-fn named(item: &Node, value: Node) -> Entry {
-    match item.scalar() {
-        Some(name) => keyed(item, &name, value),
-        None => keyed(item, "", item.clone()),
-    }
-}
-
-fn keyed(item: &Node, name: &str, value: Node) -> Entry {
-    Entry {
-        key: Key {
-            span: item.span,
-            text: name.to_owned(),
-        },
-        value,
-    }
-}
-
-fn texts(node: Node) -> Node {
-    if !matches!(node.value, Value::Text(_)) {
-        return node;
-    }
-    Node {
-        span: node.span,
-        value: Value::List(vec![node]),
+        Value::List(items) => {
+            items.retain(|item| item.tag != Tag::Reset);
+            for item in items {
+                settle(item);
+            }
+        }
+        Value::Null
+        | Value::Flag(_)
+        | Value::Integer(_)
+        | Value::Float(_)
+        | Value::Text(_)
+        | Value::Broken => {}
     }
 }
 

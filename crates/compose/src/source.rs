@@ -52,6 +52,8 @@ impl Span {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sources {
     list: Vec<Arc<Source>>,
+    /// Where another text asked for one, and how.
+    named: BTreeMap<u32, (Span, &'static str)>,
     /// The files that were opened, by their absolute paths.
     opened: BTreeMap<PathBuf, u32>,
 }
@@ -64,6 +66,19 @@ impl Sources {
 
     pub(crate) fn get(&self, source: u32) -> Option<&Arc<Source>> {
         self.list.get(usize::try_from(source).ok()?)
+    }
+
+    /// As [`Self::add`], of a file that another text names.
+    pub(crate) fn add_named(&mut self, source: Source, at: Span, how: &'static str) -> u32 {
+        let number = self.add(source);
+        self.named.insert(number, (at, how));
+        number
+    }
+
+    /// Where a text was asked for, where that one was, and so on to a text that nobody named.
+    pub(crate) fn chain(&self, source: u32) -> impl Iterator<Item = (Span, &'static str)> {
+        let next = move |(span, _): &(Span, &'static str)| self.named.get(&span.source).copied();
+        std::iter::successors(self.named.get(&source).copied(), next)
     }
 
     /// As [`Self::add`], of a file that may be asked for again by its absolute path.

@@ -8,7 +8,19 @@ use crate::source::Span;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     pub(crate) span: Span,
+    pub(crate) tag: Tag,
     pub(crate) value: Value,
+}
+
+/// What a value does to that of an earlier file (compose-spec, "Merge and override").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tag {
+    /// They are merged.
+    None,
+    /// `!reset`: there is none.
+    Reset,
+    /// `!override`: this one counts.
+    Override,
 }
 
 /// What a document holds.
@@ -42,18 +54,33 @@ pub(crate) struct Key {
 }
 
 impl Node {
+    pub(crate) fn new(span: Span, value: Value) -> Self {
+        let tag = Tag::None;
+        Self { span, tag, value }
+    }
+
     pub(crate) fn null(span: Span) -> Self {
-        Self {
-            span,
-            value: Value::Null,
-        }
+        Self::new(span, Value::Null)
+    }
+
+    pub(crate) fn broken(span: Span) -> Self {
+        Self::new(span, Value::Broken)
+    }
+
+    pub(crate) fn flag(span: Span, flag: bool) -> Self {
+        Self::new(span, Value::Flag(flag))
     }
 
     pub(crate) fn text(span: Span, text: impl Into<String>) -> Self {
-        Self {
-            span,
-            value: Value::Text(text.into()),
-        }
+        Self::new(span, Value::Text(text.into()))
+    }
+
+    pub(crate) fn mapping(span: Span, entries: Vec<Entry>) -> Self {
+        Self::new(span, Value::Mapping(entries))
+    }
+
+    pub(crate) fn list(span: Span, items: Vec<Node>) -> Self {
+        Self::new(span, Value::List(items))
     }
 
     /// The entry with this key, when it is a mapping that has it.
@@ -61,10 +88,120 @@ impl Node {
         self.entries().iter().find(|entry| entry.key.text == key)
     }
 
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Entry> {
+        let Value::Mapping(entries) = &mut self.value else {
+            return None;
+        };
+        entries.iter_mut().find(|entry| entry.key.text == key)
+    }
+
+    /// Takes an entry out of a mapping.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Entry> {
+        let Value::Mapping(entries) = &mut self.value else {
+            return None;
+        };
+        let at = entries.iter().position(|entry| entry.key.text == key)?;
+        Some(entries.remove(at))
+    }
+
+    /// Adds an entry to a mapping, unless it has one with this key.
+    pub(crate) fn or_insert(&mut self, key: &str, value: Node) {
+        if let Value::Mapping(entries) = &mut self.value
+            && !entries.iter().any(|entry| entry.key.text == key)
+        {
+            entries.push(Entry::new(value.span, key, value));
+        }
+    }
+
+    /// The value of a key, unless it is absent, nothing or broken.
+    pub(crate) fn at(&self, key: &str) -> Option<&Node> {
+        let value = &self.get(key)?.value;
+        (!matches!(value.value, Value::Null | Value::Broken)).then_some(value)
+    }
+
+    /// The text of a key.
+    pub(crate) fn text_at(&self, key: &str) -> Option<&str> {
+        self.at(key)?.as_text()
+    }
+
+    /// The flag of a key.
+    pub(crate) fn flag_at(&self, key: &str) -> Option<bool> {
+        match self.at(key)?.value {
+            Value::Flag(flag) => Some(flag),
+            Value::Null
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::Text(_)
+            | Value::List(_)
+            | Value::Mapping(_)
+            | Value::Broken => None,
+        }
+    }
+
+    /// The whole number of a key, when it fits.
+    pub(crate) fn number_at<T: TryFrom<i128>>(&self, key: &str) -> Option<T> {
+        self.at(key)?.as_number()
+    }
+
+    /// The items of the list at a key; none of anything else.
+    pub(crate) fn items_at(&self, key: &str) -> &[Node] {
+        self.at(key).map_or(&[], Self::items)
+    }
+
+    /// The entries of the mapping at a key; none of anything else.
+    pub(crate) fn entries_at(&self, key: &str) -> &[Entry] {
+        self.at(key).map_or(&[], Self::entries)
+    }
+
+    /// The texts of the list at a key, when there is one.
+    pub(crate) fn texts_at(&self, key: &str) -> Option<Vec<String>> {
+        let Value::List(items) = &self.at(key)?.value else {
+            return None;
+        };
+        let texts = items.iter().filter_map(Self::as_text);
+        Some(texts.map(str::to_owned).collect())
+    }
+
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        if let Value::Text(text) = &self.value {
+            return Some(text);
+        }
+        None
+    }
+
+    pub(crate) fn as_number<T: TryFrom<i128>>(&self) -> Option<T> {
+        if let Value::Integer(number) = self.value {
+            return T::try_from(number).ok();
+        }
+        None
+    }
+
     /// The entries of a mapping; none of anything else.
     pub(crate) fn entries(&self) -> &[Entry] {
         if let Value::Mapping(entries) = &self.value {
             return entries;
+        }
+        &[]
+    }
+
+    pub(crate) fn entries_mut(&mut self) -> &mut [Entry] {
+        if let Value::Mapping(entries) = &mut self.value {
+            return entries;
+        }
+        &mut []
+    }
+
+    pub(crate) fn items_mut(&mut self) -> &mut [Node] {
+        if let Value::List(items) = &mut self.value {
+            return items;
+        }
+        &mut []
+    }
+
+    /// The items of a list; none of anything else.
+    pub(crate) fn items(&self) -> &[Node] {
+        if let Value::List(items) = &self.value {
+            return items;
         }
         &[]
     }
@@ -92,10 +229,51 @@ impl Node {
             Value::Null | Value::List(_) | Value::Mapping(_) | Value::Broken => None,
         }
     }
+
+    /// How many values it holds, itself included.
+    pub(crate) fn size(&self) -> usize {
+        let below: usize = match &self.value {
+            Value::List(items) => items.iter().map(Self::size).sum(),
+            Value::Mapping(entries) => entries.iter().map(|entry| entry.value.size()).sum(),
+            Value::Null
+            | Value::Flag(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::Text(_)
+            | Value::Broken => 0,
+        };
+        below + 1
+    }
+}
+
+impl Entry {
+    pub(crate) fn new(span: Span, key: &str, value: Node) -> Self {
+        let text = key.to_owned();
+        let key = Key { span, text };
+        Self { key, value }
+    }
 }
 
 /// Where each key of a mapping is.
 pub(crate) fn positions(entries: &[Entry]) -> BTreeMap<&str, usize> {
     let keys = entries.iter().map(|entry| entry.key.text.as_str());
     keys.zip(0..).collect()
+}
+
+/// Whether two values are the same, wherever they are written and in whatever order.
+pub(crate) fn same(a: &Node, b: &Node) -> bool {
+    match (&a.value, &b.value) {
+        (Value::Mapping(a), Value::Mapping(b)) => {
+            let (a, of_b) = (a.iter(), positions(b));
+            let equal = |entry: &Entry| {
+                let other = of_b.get(entry.key.text.as_str()).and_then(|&at| b.get(at));
+                other.is_some_and(|other| same(&entry.value, &other.value))
+            };
+            a.len() == b.len() && { a }.all(equal)
+        }
+        (Value::List(a), Value::List(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (a, b) => a == b,
+    }
 }

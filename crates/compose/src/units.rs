@@ -58,22 +58,32 @@ pub(crate) fn duration(text: &str) -> Result<Duration, InvalidQuantity> {
     Ok(Duration::new(seconds, subsecond))
 }
 
-/// A duration in the largest units that hold it exactly: `1m30s`, `250ms`.
+/// A duration as Go writes it: `1m30s`, `1h0m0s`, `1.5s`, `250ms`.
 pub(crate) fn duration_text(duration: Duration) -> String {
-    let mut rest = duration.as_nanos();
-    let mut text = String::new();
-    for unit in ["h", "m", "s", "ms", "us", "ns"] {
-        let scale = DURATIONS.iter().find(|(name, _)| *name == unit);
-        let scale = scale.map_or(1, |(_, scale)| *scale);
-        if rest >= scale {
-            text.push_str(&format!("{}{unit}", rest / scale));
-            rest %= scale;
+    let nanos = duration.as_nanos();
+    let decimal = |nanos: u128, scale: u128| {
+        let whole = nanos / scale;
+        let places = scale.ilog10() as usize;
+        let fraction = format!("{:0places$}", nanos % scale);
+        match fraction.trim_end_matches('0') {
+            "" => whole.to_string(),
+            fraction => format!("{whole}.{fraction}"),
         }
-    }
-    if text.is_empty() {
-        "0s".to_owned()
-    } else {
-        text
+    };
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}µs", decimal(nanos, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", decimal(nanos, 1_000_000)),
+        _ => {
+            let (minutes, rest) = (nanos / 60_000_000_000, nanos % 60_000_000_000);
+            let seconds = decimal(rest, 1_000_000_000);
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
     }
 }
 
@@ -146,6 +156,21 @@ mod tests {
         ] {
             let read = duration(text).ok().map(|duration| duration.as_nanos());
             assert_eq!(read, nanos, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_go_does() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (15, "15ns"),
+            (1_500, "1.5µs"),
+            (250_000_000, "250ms"),
+            (1_500_000_000, "1.5s"),
+            (60_000_000_000, "1m0s"),
+            (3_600_500_000_000, "1h0m0.5s"),
+        ] {
+            assert_eq!(duration_text(Duration::from_nanos(nanos)), text);
         }
     }
 

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag as YamlTag};
 
 use crate::diagnostic::{Finding, Findings};
 use crate::source::Span;
-use crate::tree::{Entry, Key, Node, Value, positions};
+use crate::tree::{Entry, Key, Node, Tag, Value, positions};
 
 /// The longest text that is read.
 pub(crate) const BYTES_MAX: usize = 10 << 20;
@@ -103,6 +103,7 @@ impl Places {
 struct Open {
     start: Span,
     anchor: usize,
+    tag: Tag,
     items: Items,
     /// How many values it holds so far, itself included.
     values: usize,
@@ -131,9 +132,9 @@ struct Finished {
 }
 
 impl Finished {
-    fn leaf(span: Span, value: Value) -> Self {
+    fn leaf(span: Span, tag: Tag, value: Value) -> Self {
         Self {
-            node: Node { span, value },
+            node: Node { span, tag, value },
             values: 1,
             height: 1,
         }
@@ -179,7 +180,7 @@ impl Loader<'_> {
             }
             Event::Alias(anchor) => self.alias(anchor, span),
             Event::Scalar(text, style, anchor, tag) => {
-                self.refuse_tag(span, tag.as_deref());
+                let merging = self.tag(span, tag.as_deref());
                 let is_key = self.is_key();
                 let value = if is_key || style != ScalarStyle::Plain || is_text_tag(tag.as_deref())
                 {
@@ -189,7 +190,7 @@ impl Loader<'_> {
                 };
                 let merges =
                     is_key && style == ScalarStyle::Plain && value == Value::Text("<<".into());
-                self.add(Finished::leaf(span, value), anchor, merges)
+                self.add(Finished::leaf(span, merging, value), anchor, merges)
             }
             Event::SequenceStart(anchor, tag) => {
                 self.start(span, anchor, tag.as_deref(), Items::List(Vec::new()))
@@ -211,14 +212,15 @@ impl Loader<'_> {
         &mut self,
         start: Span,
         anchor: usize,
-        tag: Option<&Tag>,
+        tag: Option<&YamlTag>,
         items: Items,
     ) -> Result<(), Stop> {
-        self.refuse_tag(start, tag);
+        let tag = self.tag(start, tag);
         self.deep(start, 1)?;
         self.open.push(Open {
             start,
             anchor,
+            tag,
             items,
             values: 1,
             height: 1,
@@ -241,7 +243,11 @@ impl Loader<'_> {
             } => Value::Mapping(self.mapping(entries, merged)),
         };
         let finished = Finished {
-            node: Node { span, value },
+            node: Node {
+                span,
+                tag: open.tag,
+                value,
+            },
             values: open.values,
             height: open.height,
         };
@@ -390,15 +396,22 @@ impl Loader<'_> {
     }
 
     /// Tags of YAML itself are fine; others would change the meaning.
-    fn refuse_tag(&mut self, span: Span, tag: Option<&Tag>) {
+    fn tag(&mut self, span: Span, tag: Option<&YamlTag>) -> Tag {
         let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) else {
-            return;
+            return Tag::None;
         };
+        match tag.suffix.as_str() {
+            "reset" => return Tag::Reset,
+            "override" => return Tag::Override,
+            _ => {}
+        }
         let finding = Finding::error(span, format!("the tag `{tag}` is not supported"));
-        self.findings.push(match tag.suffix.as_str() {
-            "reset" | "override" => finding.help("leave the key out of the earlier file instead"),
-            _ => finding.help("compose files need no tags; remove it"),
-        });
+        let close = self
+            .findings
+            .did_you_mean(&tag.suffix, ["reset", "override"]);
+        let help = "known are !reset and !override; remove it".to_owned();
+        self.findings.push(finding.help(close.unwrap_or(help)));
+        Tag::None
     }
 
     fn syntax(&mut self, text: &str, error: &ScanError) {
@@ -486,7 +499,7 @@ fn to_merge(node: Node, findings: &mut Findings) -> Vec<Entry> {
     entries
 }
 
-fn is_text_tag(tag: Option<&Tag>) -> bool {
+fn is_text_tag(tag: Option<&YamlTag>) -> bool {
     tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str")
 }
 

@@ -172,7 +172,7 @@ fn assignments() -> impl Strategy<Value = BTreeMap<String, String>> {
 
 prop_compose! {
     fn process()(
-        reference in option::of("[a-gi-z][a-z0-9./:@$-]{0,12}"),
+        reference in option::of("[a-gi-z][a-z0-9]{0,5}(/[a-z]{1,3})?(:[a-z0-9][a-z0-9.]{0,5})?"),
         owner in option::of("[a-z$ é]{1,8}"),
         entrypoint in option::of(vec(text(), 0..3)),
         command in option::of(vec(text(), 0..3)),

@@ -1,47 +1,39 @@
 //! How many instances, and what each may use: `scale`, `deploy`, and the keys of limits.
 
-use model::{Limits, Scale};
+use model::{Limits, Scale, ServiceSpec};
 
-use super::*;
+use super::{Finding, Lower, Node};
 use crate::units;
 
-/// A bound on the number of instances, and where it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct InstancesMax {
-    pub(super) instances: u32,
-    pub(super) span: Span,
-}
-
 impl Lower<'_> {
-    pub(super) fn scale(
-        &mut self,
-        fields: &read::Fields<'_>,
-        bound: Option<&InstancesMax>,
-        spec: &mut ServiceSpec,
-    ) {
-        let scale = fields.get("scale");
-        let replicas = fields.get("deploy").and_then(|node| node.get("replicas"));
-        let replicas = replicas.map(|entry| &entry.value);
-        let replicas = replicas.filter(|node| node.value != Value::Null);
-        let wished = scale.and_then(|node| self.number::<u32>(node, "`scale`"));
-        let deployed = replicas.and_then(|node| self.number::<u32>(node, "`replicas`"));
-        if let (Some(scale_node), Some(replicas_node)) = (scale, replicas)
+    /// How many instances, of which `knobs` says how many there may be.
+    pub(super) fn scale(&mut self, node: &Node, knobs: Option<&Node>, spec: &mut ServiceSpec) {
+        let deploy = node.at("deploy");
+        if let Some(mode) = deploy.and_then(|deploy| deploy.at("mode"))
+            && mode.as_text() != Some("replicated")
+        {
+            let finding = Finding::warning(mode.span, "this `mode` is not honoured")
+                .help("as many instances run as `replicas` says");
+            self.findings.push(finding);
+        }
+        let wished = self.number::<u32>(node, "scale");
+        let deployed = deploy.and_then(|deploy| self.number::<u32>(deploy, "replicas"));
+        let replicas = deploy.and_then(|deploy| deploy.at("replicas"));
+        if let (Some(scale), Some(replicas)) = (node.at("scale"), replicas)
             && wished != deployed
         {
-            self.distinct(scale_node, replicas_node, "`scale` and `deploy.replicas`");
+            self.distinct(scale, replicas, "`scale` and `deploy.replicas`");
         }
         let instances = wished.or(deployed).unwrap_or(1);
-        let instances_max = match bound {
-            Some(bound) => bound.instances,
-            None => Scale::INSTANCES_MAX.max(instances),
-        };
-        if let (Some(bound), Some(node)) = (bound, scale.or(replicas))
-            && instances > bound.instances
+        let bound = knobs.and_then(|knobs| Some((knobs.at("max")?, knobs.number_at("max")?)));
+        let instances_max = bound.map_or(Scale::INSTANCES_MAX.max(instances), |(_, max)| max);
+        if let (Some((bound, max)), Some(wish)) = (bound, node.at("scale").or(replicas))
+            && instances > max
         {
             let message = format!("{instances} instances are more than the most that may be");
-            let finding = Finding::error(node.span, message)
+            let finding = Finding::error(wish.span, message)
                 .because("wished here")
-                .also(bound.span, format!("at most {} here", bound.instances))
+                .also(bound.span, format!("at most {max} here"))
                 .help("raise `x-roads.scale.max`, or wish for fewer");
             self.findings.push(finding);
         }
@@ -51,30 +43,34 @@ impl Lower<'_> {
         };
     }
 
-    pub(super) fn limits(&mut self, fields: &read::Fields<'_>, spec: &mut ServiceSpec) {
-        let deploy = fields.get("deploy").and_then(|node| self.deploy(node));
-        let deployed = |key| deploy.as_ref().and_then(|limits| limits.get(key));
-        spec.limits = Limits {
+    pub(super) fn limits(&mut self, node: &Node) -> Limits {
+        let deploy = node.at("deploy").and_then(|deploy| deploy.at("resources"));
+        let deployed = deploy.and_then(|resources| resources.at("limits"));
+        let deployed = |key| deployed.and_then(|limits| limits.at(key));
+        let reserved = deploy.and_then(|resources| resources.at("reservations"));
+        let reserved = reserved.and_then(|reservations| reservations.at("memory"));
+        self.limit(
+            [node.at("mem_reservation"), reserved],
+            "`mem_reservation` and `deploy.resources.reservations.memory`",
+            |_, node| bytes(node),
+        );
+        Limits {
             memory_max: self.limit(
-                [fields.get("mem_limit"), deployed("memory")],
+                [node.at("mem_limit"), deployed("memory")],
                 "`mem_limit` and `deploy.resources.limits.memory`",
-                |lower, node| {
-                    lower
-                        .bytes(node, "a limit of memory")
-                        .filter(|bytes| *bytes != 0)
-                },
+                |_, node| bytes(node),
             ),
             cpu_milli_max: self.limit(
-                [fields.get("cpus"), deployed("cpus")],
+                [node.at("cpus"), deployed("cpus")],
                 "`cpus` and `deploy.resources.limits.cpus`",
                 Self::processors,
             ),
             pids_max: self.limit(
-                [fields.get("pids_limit"), deployed("pids")],
+                [node.at("pids_limit"), deployed("pids")],
                 "`pids_limit` and `deploy.resources.limits.pids`",
                 Self::pids,
             ),
-        };
+        }
     }
 
     /// A limit that may be written in two places. As in Docker, 0 is no limit.
@@ -94,37 +90,27 @@ impl Lower<'_> {
     }
 
     fn processors(&mut self, node: &Node) -> Option<u32> {
-        match units::processors(&self.quantity(node, "`cpus`")?) {
+        match units::processors(&node.scalar()?) {
             Ok(milli) => Some(milli).filter(|milli| *milli != 0),
             Err(error) => {
-                self.invalid(node, "`cpus`", error);
+                self.findings.invalid(node, "`cpus`", error);
                 None
             }
         }
     }
 
     fn pids(&mut self, node: &Node) -> Option<u32> {
-        let unlimited = node
-            .scalar()
-            .is_some_and(|text| text == "-1" || text == "0");
-        (!unlimited)
-            .then(|| self.number(node, "a limit of pids"))
-            .flatten()
-    }
-
-    /// The limits below `deploy`, the rest of it checked.
-    fn deploy<'n>(&mut self, node: &'n Node) -> Option<read::Fields<'n>> {
-        let fields = self.fields(node, &keys::DEPLOY)?;
-        if let Some(mode) = fields.get("mode")
-            && let Some(name) = self.text(mode, "`mode`")
-            && name != "replicated"
-        {
-            let finding = Finding::warning(mode.span, "this `mode` is not honoured")
-                .help("as many instances run as `replicas` says");
-            self.findings.push(finding);
+        match node.as_number::<i64>()? {
+            -1 | 0 => None,
+            pids => {
+                let max = u32::try_from(pids).ok();
+                if max.is_none() {
+                    let why = "it is a number, or -1 for no limit";
+                    self.findings.invalid(node, "a limit of pids", why);
+                }
+                max
+            }
         }
-        let resources = self.fields(fields.get("resources")?, &keys::RESOURCES)?;
-        self.fields(resources.get("limits")?, &keys::LIMITS)
     }
 
     fn distinct(&mut self, node: &Node, other: &Node, keys: &str) {
@@ -133,4 +119,9 @@ impl Lower<'_> {
             .help("they mean the same; keep one");
         self.findings.push(finding);
     }
+}
+
+/// Bytes, of which 0 is no limit.
+fn bytes(node: &Node) -> Option<u64> {
+    node.as_text()?.parse().ok().filter(|bytes| *bytes != 0)
 }

@@ -1,158 +1,269 @@
-//! One service: the keys that fit no other file, and the order of the others.
+//! One service: its program, its health, and the order of the other files.
 
-use super::environment::Environment;
-use super::roads::RoadsDefaults;
-use super::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::{
+    Condition, Dependency, HealthTest, Healthcheck, Image, Restart, ServiceName, ServiceSpec,
+    Signal,
+};
+
+use super::{Entry, Finding, Lower, Node};
+use crate::tree::Value;
+use crate::units;
+
+/// Why a text is no restart policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is one of \"no\", always, unless-stopped, on-failure and on-failure:N")]
+struct InvalidRestart;
+
+/// Why a text is no image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is the name of an image, such as web:7, or host")]
+struct InvalidImage;
 
 impl Lower<'_> {
-    pub(super) fn service(
-        &mut self,
-        name: ServiceName,
-        entry: &Entry,
-        defaults: &RoadsDefaults,
-    ) -> Option<DraftService> {
-        let span = entry.key.span;
-        if entry.value.value == Value::Null {
-            let message = format!("service {name} says nothing");
-            let finding = Finding::error(span, message).help("give it an image: `image: host`");
+    pub(super) fn service(&mut self, name: ServiceName, entry: &Entry) -> ServiceSpec {
+        let node = &entry.value;
+        let image = self.image(entry).unwrap_or(Image::Host);
+        let mut spec = ServiceSpec::new(name, image);
+        self.process(node, &mut spec);
+        self.dependencies(node, &mut spec);
+        self.ports(node, &mut spec);
+        self.attachments(node, &mut spec);
+        spec.mounts = self.mounts(node);
+        spec.limits = self.limits(node);
+        spec.healthcheck = self.healthcheck(node);
+        spec.restart = self.restart(node);
+        self.roads(node, &mut spec);
+        spec
+    }
+
+    fn image(&mut self, entry: &Entry) -> Option<Image> {
+        let node = &entry.value;
+        if node.at("image").is_some() {
+            return self.parsed(node, "image", image);
+        }
+        if matches!(node.value, Value::Broken) || node.get("image").is_some() {
+            return None;
+        }
+        let message = "the service has no image";
+        self.findings.push(match node.get("build") {
+            Some(build) => Finding::error(build.key.span, message)
+                .because("Roadstead does not build images yet")
+                .help(
+                    "build comes with the docker engine; until then name an `image`, or \
+                     `image: host` for a program of this machine",
+                ),
+            None => Finding::error(entry.key.span, message)
+                .help("add `image: host` for a program of this machine"),
+        });
+        None
+    }
+
+    fn process(&mut self, node: &Node, spec: &mut ServiceSpec) {
+        spec.entrypoint = node.texts_at("entrypoint");
+        spec.command = node.texts_at("command");
+        if let Some(directory) = node.at("working_dir")
+            && let Some(path) = directory.as_text()
+        {
+            spec.working_dir = self.inside(directory, "`working_dir`", path);
+        }
+        spec.user = node.text_at("user").map(str::to_owned);
+        spec.hostname = node.text_at("hostname").map(str::to_owned);
+        spec.read_only = node.flag_at("read_only") == Some(true);
+        if let Some(signal) = self.parsed(node, "stop_signal", Signal::parse) {
+            spec.stop_signal = signal;
+        }
+        if let Some(period) = duration(node, "stop_grace_period") {
+            spec.stop_grace_period = period;
+        }
+        let pairs = |key, absent: fn() -> Option<String>| -> BTreeMap<String, String> {
+            let entries = node.entries_at(key).iter();
+            let value = |entry: &Entry| entry.value.scalar().or_else(absent);
+            entries
+                .filter_map(|entry| Some((entry.key.text.clone(), value(entry)?)))
+                .collect()
+        };
+        // A variable that nobody gives a value is not there; a label without one is empty.
+        spec.environment = pairs("environment", || None);
+        spec.labels = pairs("labels", || Some(String::new()));
+    }
+
+    fn dependencies(&mut self, node: &Node, spec: &mut ServiceSpec) {
+        for entry in node.entries_at("depends_on") {
+            let Some(name) = self.named(&entry.key, ServiceName::new) else {
+                continue;
+            };
+            let condition = match entry.value.text_at("condition") {
+                Some("service_healthy") => Condition::Healthy,
+                Some("service_completed_successfully") => Condition::CompletedSuccessfully,
+                Some(_) | None => Condition::Started,
+            };
+            let dependency = Dependency {
+                condition,
+                required: entry.value.flag_at("required") != Some(false),
+                restart: entry.value.flag_at("restart") == Some(true),
+            };
+            spec.depends_on.insert(name, dependency);
+        }
+    }
+
+    fn healthcheck(&mut self, node: &Node) -> Option<Healthcheck> {
+        let node = node.at("healthcheck")?;
+        if node.flag_at("disable") == Some(true) {
+            return None;
+        }
+        let Some(test) = node.get("test") else {
+            let finding = Finding::warning(node.span, "a `healthcheck` without a `test`")
+                .help("the one of the image is not known; the service is ready when its ports are");
             self.findings.push(finding);
             return None;
-        }
-        let fields = self.fields(&entry.value, &keys::SERVICE)?;
-        let image = self.image(&fields, span).unwrap_or(Image::Host);
-        let mut draft = DraftService {
-            spec: ServiceSpec::new(name, image),
-            span,
-            profiles: Vec::new(),
-            dependencies: BTreeMap::new(),
-            networks: Vec::new(),
-            volumes: Vec::new(),
-            publish: Vec::new(),
-            environment: Environment::default(),
         };
-        if let Some(node) = fields.get("profiles") {
-            draft.profiles = self.texts(node, "`profiles`");
-        }
-        self.process(&fields, &mut draft);
-        draft.environment = self.environment(&fields);
-        self.dependencies(&fields, &mut draft);
-        self.ports(&fields, &mut draft);
-        self.attachments(&fields, &mut draft);
-        self.mounts(&fields, &mut draft);
-        self.limits(&fields, &mut draft.spec);
-        draft.spec.healthcheck = fields.get("healthcheck").and_then(|n| self.healthcheck(n));
-        self.restart(&fields, &mut draft.spec);
-        let roads = match fields.get("x-roads") {
-            Some(node) => self.roads_service(node, &mut draft.spec),
-            None => RoadsDefaults::default(),
-        };
-        let roads = roads.or(defaults);
-        self.scale(&fields, roads.instances_max.as_ref(), &mut draft.spec);
-        roads.apply(&mut draft.spec);
-        Some(draft)
-    }
-
-    fn image(&mut self, fields: &read::Fields<'_>, span: Span) -> Option<Image> {
-        let build = fields.entry("build");
-        let Some(node) = fields.get("image") else {
-            let at = build.map_or(span, |build| build.key.span);
-            let message = "the service has no image";
-            self.findings.push(match build {
-                Some(_) => Finding::error(at, message)
-                    .because("Roadstead does not build images yet")
-                    .help(
-                        "build comes with the docker engine; until then name an `image`, or \
-                           `image: host` for a program of this machine",
-                    ),
-                None => Finding::error(at, message)
-                    .help("add `image: host` for a program of this machine"),
-            });
-            return None;
-        };
-        if let Some(build) = build {
-            let finding = Finding::warning(build.key.span, "`build` is not honoured")
-                .help("nothing is built; `image` is used as it is");
-            self.findings.push(finding);
-        }
-        let reference = self.text(node, "`image`")?;
-        if reference.is_empty() || reference.contains(char::is_whitespace) {
-            self.invalid(
-                node,
-                "`image`",
-                "it is the name of an image, such as web:7, or host",
-            );
-            return None;
-        }
-        Some(match reference {
-            "host" => Image::Host,
-            reference => Image::Reference(reference.to_owned()),
-        })
-    }
-
-    fn dependencies(&mut self, fields: &read::Fields<'_>, draft: &mut DraftService) {
-        let Some(node) = fields.get("depends_on") else {
-            return;
-        };
-        if let Value::List(items) = &node.value {
-            for item in items {
-                let what = "each item of `depends_on`";
-                if let Some(name) = self.parsed(item, what, ServiceName::new) {
-                    let started = Dependency {
-                        condition: model::Condition::Started,
-                        required: true,
-                        restart: false,
-                    };
-                    draft.dependencies.insert(name.clone(), item.span);
-                    draft.spec.depends_on.insert(name, started);
-                }
+        let texts = node.texts_at("test")?;
+        let test = match texts.split_first() {
+            Some((first, words)) if first == "CMD" && !words.is_empty() => {
+                HealthTest::Command(words.to_vec())
             }
-            return;
-        }
-        for entry in self.mapping(node, "`depends_on`").unwrap_or_default() {
-            if let Some(name) = self.key_name(&entry.key, ServiceName::new)
-                && let Some(dependency) = self.dependency(entry)
-            {
-                draft.dependencies.insert(name.clone(), entry.key.span);
-                draft.spec.depends_on.insert(name, dependency);
-            }
-        }
-    }
-
-    fn dependency(&mut self, entry: &Entry) -> Option<Dependency> {
-        use model::Condition;
-        let fields = self.fields(&entry.value, &keys::DEPENDENCY)?;
-        let condition = match fields.get("condition") {
-            Some(node) => self.choice(
-                node,
-                "`condition`",
-                &[
-                    ("service_started", Condition::Started),
-                    ("service_healthy", Condition::Healthy),
-                    (
-                        "service_completed_successfully",
-                        Condition::CompletedSuccessfully,
-                    ),
-                ],
-            )?,
-            None => {
-                let finding = Finding::error(entry.key.span, "a dependency needs a `condition`")
-                    .help("without one, write a list: `depends_on: [NAME]`");
+            Some((first, [line])) if first == "CMD-SHELL" => HealthTest::Shell(line.clone()),
+            Some((first, [])) if first == "NONE" => return None,
+            Some(_) | None => {
+                let finding = Finding::error(test.value.span, "`test` is no test").help(
+                    "write [\"CMD\", PROGRAM, …], [\"CMD-SHELL\", LINE], [\"NONE\"], or a line",
+                );
                 self.findings.push(finding);
                 return None;
             }
         };
-        let required = match fields.get("required") {
-            Some(node) => self.flag(node, "`required`")?,
-            None => true,
+        let mut check = Healthcheck::new(test);
+        // As in Docker, 0 means the default.
+        let set = |key, field: &mut Duration| {
+            if let Some(duration) = duration(node, key).filter(|duration| !duration.is_zero()) {
+                *field = duration;
+            }
         };
-        let restart = match fields.get("restart") {
-            Some(node) => self.flag(node, "`restart`")?,
-            None => false,
+        set("interval", &mut check.interval);
+        set("timeout", &mut check.timeout);
+        set("start_period", &mut check.start_period);
+        set("start_interval", &mut check.start_interval);
+        if let Some(retries) = self.number(node, "retries").filter(|retries| *retries != 0) {
+            check.retries = retries;
+        }
+        Some(check)
+    }
+
+    /// `restart`, else `deploy.restart_policy` as Compose reads it.
+    fn restart(&mut self, node: &Node) -> Restart {
+        if node.at("restart").is_some() {
+            return self.parsed(node, "restart", restart).unwrap_or_default();
+        }
+        let Some(policy) = node
+            .at("deploy")
+            .and_then(|deploy| deploy.at("restart_policy"))
+        else {
+            return Restart::No;
         };
-        Some(Dependency {
-            condition,
-            required,
-            restart,
+        let attempts_max = self.number(policy, "max_attempts").filter(|max| *max != 0);
+        match policy.text_at("condition") {
+            Some("none") => Restart::No,
+            Some("on-failure") => Restart::OnFailure { attempts_max },
+            Some(_) | None => Restart::Always,
+        }
+    }
+}
+
+/// The duration of a key.
+pub(super) fn duration(node: &Node, key: &str) -> Option<Duration> {
+    units::duration(node.text_at(key)?).ok()
+}
+
+fn image(text: &str) -> Result<Image, InvalidImage> {
+    if text == "host" {
+        return Ok(Image::Host);
+    }
+    if !is_reference(text) {
+        return Err(InvalidImage);
+    }
+    Ok(Image::Reference(text.to_owned()))
+}
+
+/// Whether a text is `[HOST[:PORT]/]NAME[:TAG][@DIGEST]` (the grammar of image references).
+fn is_reference(text: &str) -> bool {
+    let (text, digest) = match text.split_once('@') {
+        Some((text, digest)) => (text, Some(digest)),
+        None => (text, None),
+    };
+    let tag_at = text.rfind(':').filter(|&at| !text[at..].contains('/'));
+    let (name, tag) = match tag_at {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    };
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let tag_is_valid = tag.is_none_or(|tag| {
+        (1..=128).contains(&tag.len()) && tag.chars().all(is_word) && !tag.starts_with(['.', '-'])
+    });
+    let digest_is_valid = digest.is_none_or(|digest| {
+        digest.split_once(':').is_some_and(|(algorithm, hex)| {
+            !algorithm.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit())
         })
+    });
+    let (host, path) = match name.split_once('/') {
+        Some((host, path)) if host.contains(['.', ':', '[']) || host == "localhost" => {
+            (Some(host), path)
+        }
+        Some(_) | None => (None, name),
+    };
+    let host_is_valid = host.is_none_or(|host| {
+        let is_host = |c: char| c.is_ascii_alphanumeric() || ".-:[]_".contains(c);
+        host.chars().all(is_host)
+    });
+    let part_is_valid = |part: &str| {
+        let is_small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        part.starts_with(is_small)
+            && part.ends_with(is_small)
+            && part.chars().all(|c| is_small(c) || "._-".contains(c))
+    };
+    tag_is_valid && digest_is_valid && host_is_valid && path.split('/').all(part_is_valid)
+}
+
+fn restart(text: &str) -> Result<Restart, InvalidRestart> {
+    Ok(match text.split_once(':').unwrap_or((text, "")) {
+        ("no", "") => Restart::No,
+        ("always", "") => Restart::Always,
+        ("unless-stopped", "") => Restart::UnlessStopped,
+        ("on-failure", "") => Restart::OnFailure { attempts_max: None },
+        ("on-failure", attempts) => {
+            let attempts = attempts.parse().map_err(|_| InvalidRestart)?;
+            // As in Docker, 0 means no limit.
+            let attempts_max = Some(attempts).filter(|attempts| *attempts != 0);
+            Restart::OnFailure { attempts_max }
+        }
+        _ => return Err(InvalidRestart),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_those_of_registries() {
+        for text in [
+            "web",
+            "web:7",
+            "library/web",
+            "ghcr.io/a/b_c:v1.2",
+            "localhost:5000/a",
+            "localhost/a",
+            "web@sha256:0123456789abcdef0123456789abcdef",
+            "a--b/c__d",
+        ] {
+            assert!(is_reference(text), "{text}");
+        }
+        for text in [
+            "", "Web", "web:", "web: 7", ":7", "a//b", "/a", "a/", "web:a/b:", "web@x", "-a", "a b",
+        ] {
+            assert!(!is_reference(text), "{text}");
+        }
     }
 }

@@ -1,10 +1,14 @@
-//! Trees merge as small models of each rule do.
+//! Long trees merge as small models of each rule do.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::load::Variables;
+use crate::normalise::{Normalise, Scope, What};
+use crate::schema::SERVICE;
 use crate::source::Source;
 use crate::yaml;
 
@@ -34,16 +38,32 @@ fn shown(node: &Node) -> serde_json::Value {
     }
 }
 
-/// The key of the service after `base` and `over` were merged.
+/// One service in long syntax, as the first file says it, and as `over` says it over that.
 fn merged(key: &str, base: &str, over: &str) -> Option<serde_json::Value> {
     let mut findings = Findings::default();
-    let file = |value: &str| format!("services: {{ s: {{ {key}: {value} }} }}");
-    let base = parse(&file(base), &mut findings);
-    let over = parse(&file(over), &mut findings);
-    let all = documents(vec![base, over], &mut findings)?;
-    let value = shown(&all)["services"]["s"][key].take();
+    let scope = Scope {
+        number: 0,
+        directory: "/app".into(),
+        environment: Rc::default(),
+        variables: Variables::Replaced,
+    };
+    let mut long = |value: &str| {
+        let file = parse(&format!("{{ {key}: {value} }}"), &mut findings);
+        let mut normalise = Normalise {
+            findings: &mut findings,
+            scope: &scope,
+            ports: &mut 0,
+        };
+        normalise.value(file, &SHAPE, What::The("a service"))
+    };
+    let (base, over) = (long(base), long(over));
+    let mut all = merge(base, over, &SHAPE, &mut findings);
+    settle(&mut all);
+    let value = shown(&all)[key].take();
     (!findings.has_errors()).then_some(value)
 }
+
+const SHAPE: Shape = Shape::Table(&SERVICE);
 
 #[test]
 fn each_key_has_its_rule() {
@@ -51,35 +71,43 @@ fn each_key_has_its_rule() {
         ("image", "a", "b", "b"),
         ("image", "a", "null", "a"),
         ("image", "null", "b", "b"),
+        ("image", "a", "!reset b", "null"),
         ("command", "[a, b]", "[c]", "[c]"),
         ("command", "a", "[c]", "[c]"),
         ("entrypoint", "[a]", "null", "null"),
         (
             "healthcheck",
-            "{test: [a], retries: 1}",
+            "{test: [CMD, a], retries: 1}",
             "{test: b, timeout: 1s}",
-            "{test: b, retries: 1, timeout: 1s}",
+            "{test: [CMD-SHELL, b], retries: 1, timeout: 1s}",
         ),
         (
             "environment",
             "{A: 1, B: 2}",
             "[B=3, C]",
-            "{A: 1, B: '3', C: null}",
+            "{A: '1', B: '3', C: null}",
         ),
         ("environment", "[A=1, A=2]", "{B: x}", "{A: '2', B: x}"),
         ("environment", "{A: 1}", "[A]", "{A: null}"),
         (
-            "depends_on",
-            "{a: {condition: x, restart: true}}",
-            "[a]",
-            "{a: {condition: service_started, restart: true}}",
+            "environment",
+            "{A: 1, B: 2}",
+            "{A: !reset null}",
+            "{B: '2'}",
         ),
+        ("environment", "{A: 1}", "!override {B: 2}", "{B: '2'}"),
         ("labels", "[a=1]", "[a=2]", "{a: '2'}"),
         (
             "depends_on",
-            "[a, b]",
-            "{b: {condition: x}}",
-            "{a: {condition: service_started}, b: {condition: x}}",
+            "{a: {condition: service_healthy, restart: true}}",
+            "[a]",
+            "{a: {condition: service_started, required: true, restart: true}}",
+        ),
+        (
+            "depends_on",
+            "{a: {condition: service_healthy, required: false}}",
+            "{a: {restart: true}}",
+            "{a: {condition: service_healthy, required: false, restart: true}}",
         ),
         (
             "networks",
@@ -90,24 +118,82 @@ fn each_key_has_its_rule() {
         (
             "networks",
             "{a: {aliases: [x]}}",
-            "{a: {aliases: [y]}}",
+            "{a: {aliases: [y, x]}}",
             "{a: {aliases: [x, y]}}",
         ),
-        ("env_file", "a", "[b]", "[a, b]"),
-        ("tmpfs", "a", "b", "[a, b]"),
-        ("ports", "['80']", "['81', '80']", "['80', '81', '80']"),
-        ("expose", "[1]", "null", "[1]"),
+        (
+            "networks",
+            "{a: {aliases: [x]}}",
+            "[a]",
+            "{a: {aliases: [x]}}",
+        ),
+        (
+            "env_file",
+            "a",
+            "[b, {path: a, required: false}]",
+            "[{path: /app/a, required: false}, {path: /app/b}]",
+        ),
+        ("tmpfs", "/a", "[/b, /a]", "[/a, /b]"),
+        ("expose", "[1]", "[2, 1]", "['1', '2']"),
+        ("expose", "[1]", "null", "['1']"),
+        ("expose", "[1]", "!override [2]", "['2']"),
+        ("cap_add", "[A]", "[B, A]", "[A, B]"),
+        ("dns", "1.1.1.1", "[8.8.8.8]", "[1.1.1.1, 8.8.8.8]"),
+        (
+            "volumes",
+            "['a:/x', 'b:/y']",
+            "['c:/x:ro']",
+            "[{type: volume, source: c, target: /x, read_only: true, volume: {}},
+              {type: volume, source: b, target: /y, volume: {}}]",
+        ),
+        (
+            "secrets",
+            "[a, b]",
+            "[{source: c, target: /run/secrets/a}]",
+            "[{source: c, target: /run/secrets/a}, {source: b}]",
+        ),
+        (
+            "extra_hosts",
+            "['a:1.1.1.1']",
+            "{a: 1.1.1.1, b: '[::1]'}",
+            "[a=1.1.1.1, 'b=::1']",
+        ),
+        ("build", ".", "{target: x}", "{context: /app, target: x}"),
+        (
+            "logging",
+            "{driver: a, options: {x: 1}}",
+            "{driver: b, options: {y: 1}}",
+            "{driver: b, options: {y: '1'}}",
+        ),
+        (
+            "logging",
+            "{driver: a, options: {x: 1}}",
+            "{options: {y: 1}}",
+            "{driver: a, options: {x: '1', y: '1'}}",
+        ),
+        (
+            "ulimits",
+            "{a: 1, b: 2}",
+            "{a: {soft: 1, hard: 2}}",
+            "{a: {soft: 1, hard: 2}, b: 2}",
+        ),
         (
             "deploy",
             "{labels: [a=1], resources: {limits: {pids: 1}}}",
-            "{labels: {b: 2}, resources: {limits: {memory: 1g}}}",
-            "{labels: {a: '1', b: 2}, resources: {limits: {pids: 1, memory: 1g}}}",
+            "{labels: {b: 2}, resources: {limits: {memory: 1k}}}",
+            "{labels: {a: '1', b: '2'}, resources: {limits: {pids: 1, memory: '1024'}}}",
         ),
         (
             "x-roads",
             "{activation: {idle: 1s}}",
-            "{activation: {mode: always}}",
+            "{activation: always}",
             "{activation: {idle: 1s, mode: always}}",
+        ),
+        (
+            "x-any",
+            "{a: [1], b: 1}",
+            "{a: [2], c: 1}",
+            "{a: [1, 2], b: 1, c: 1}",
         ),
     ] {
         let expected = shown(&parse(expected, &mut Findings::default()));
@@ -125,6 +211,7 @@ fn two_kinds_do_not_merge() {
         ("ports", "[80]", "{a: b}"),
         ("environment", "{A: 1}", "text"),
         ("deploy", "{replicas: 1}", "[1]"),
+        ("x-any", "[1]", "{a: b}"),
     ] {
         assert_eq!(merged(key, base, over), None, "{key}");
     }
@@ -165,11 +252,72 @@ proptest! {
         prop_assert_eq!(got, Some(expected));
     }
 
+    /// Ports are one by address, published port, target and protocol; the order is that of the
+    /// first of each.
     #[test]
-    fn lists_grow(base in prop::collection::vec("[a-z]{1,3}x", 0..4), over in prop::collection::vec("[a-z]{1,3}x", 0..4)) {
-        let file = |items: &[String]| format!("[{}]", items.join(", "));
-        let got = merged("expose", &file(&base), &file(&over));
-        let expected: Vec<String> = base.into_iter().chain(over).collect();
-        prop_assert_eq!(got, Some(expected.into()));
+    fn ports_are_a_list_without_doubles(
+        base in prop::collection::vec(port(), 0..5), over in prop::collection::vec(port(), 0..5),
+    ) {
+        let file = |ports: &[Port]| {
+            let ports: Vec<String> = ports.iter().map(Port::written).collect();
+            format!("[{}]", ports.join(", "))
+        };
+        let got = merged("ports", &file(&base), &file(&over));
+        let got = got.map(|ports| ports.as_array().unwrap().iter().map(Port::read).collect());
+        let mut expected: Vec<Port> = Vec::new();
+        for port in base.into_iter().chain(over) {
+            if !expected.contains(&port) {
+                expected.push(port);
+            }
+        }
+        prop_assert_eq!(got, Some(expected));
+    }
+}
+
+/// A port of a file; how it is written makes no other of it.
+#[derive(Debug, Clone)]
+struct Port {
+    published: Option<u8>,
+    target: u8,
+    udp: bool,
+    long: bool,
+}
+
+impl PartialEq for Port {
+    fn eq(&self, other: &Self) -> bool {
+        let what = |port: &Self| (port.published, port.target, port.udp);
+        what(self) == what(other)
+    }
+}
+
+impl Port {
+    fn written(&self) -> String {
+        let protocol = if self.udp { "udp" } else { "tcp" };
+        match (self.published, self.long) {
+            (Some(published), true) => format!(
+                "{{ target: {}, published: '{published}', protocol: {protocol} }}",
+                self.target
+            ),
+            (Some(published), false) => format!("'{published}:{}/{protocol}'", self.target),
+            (None, true) => format!("{{ target: {}, protocol: {protocol} }}", self.target),
+            (None, false) => format!("'{}/{protocol}'", self.target),
+        }
+    }
+
+    fn read(value: &serde_json::Value) -> Self {
+        Self {
+            published: value["published"]
+                .as_str()
+                .map(|text| text.parse().unwrap()),
+            target: u8::try_from(value["target"].as_u64().unwrap()).unwrap(),
+            udp: value["protocol"] == "udp",
+            long: false,
+        }
+    }
+}
+
+prop_compose! {
+    fn port()(published in prop::option::of(1_u8..3), target in 1_u8..3, udp: bool, long: bool) -> Port {
+        Port { published, target, udp, long }
     }
 }

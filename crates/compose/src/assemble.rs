@@ -1,0 +1,189 @@
+//! Files to one tree: what they include, what their services extend, and one over the other.
+//!
+//! Each document is interpolated and made long before anything is merged. An included app is an
+//! assembly of its own, with its own folder and environment; a service that is extended in
+//! another file is made long there, so that its relative paths mean what they mean there.
+
+mod extend;
+mod include;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::diagnostic::{Finding, Findings};
+use crate::interpolate::Interpolation;
+use crate::load::{ReadFile, Variables};
+use crate::merge::{merge, settle};
+use crate::normalise::{Normalise, Scope, What};
+use crate::schema::{APP, SERVICE, Shape};
+use crate::source::{Source, Span};
+use crate::tree::{Node, Value};
+use crate::yaml;
+
+/// A file whose long tree is the whole of it.
+pub(crate) const WHOLE: Shape = Shape::Table(&APP);
+/// One service.
+const ONE: Shape = Shape::Table(&SERVICE);
+/// The most values that extended services hold together; each copy counts.
+const COPIED_MAX: usize = 4_000_000;
+
+/// What assembling files needs, and what it has seen.
+pub(crate) struct Assembly<'a> {
+    pub(crate) findings: &'a mut Findings,
+    pub(crate) files: &'a dyn ReadFile,
+    /// How many ports were read from ranges.
+    ports: usize,
+    /// How many values were copied from extended services.
+    copied: usize,
+    /// How many files were included.
+    included: usize,
+    /// The services of files that were extended, each by the scope of who asked and its path.
+    extended: BTreeMap<(usize, PathBuf), Rc<BTreeMap<String, Node>>>,
+    /// What included apps know of the environment that their includer does not.
+    pub(crate) inherited: BTreeMap<String, String>,
+}
+
+/// The files that are being assembled, from the first on; each with the text that names it.
+type Chain = Vec<PathBuf>;
+
+impl<'a> Assembly<'a> {
+    pub(crate) fn new(findings: &'a mut Findings, files: &'a dyn ReadFile) -> Self {
+        Self {
+            findings,
+            files,
+            ports: 0,
+            copied: 0,
+            included: 0,
+            extended: BTreeMap::new(),
+            inherited: BTreeMap::new(),
+        }
+    }
+
+    /// The documents of an app as one, the later over the earlier; absent when there is none.
+    pub(crate) fn app(&mut self, documents: Vec<Node>, scope: &Scope) -> Option<Node> {
+        self.app_in(documents, scope, &Chain::new())
+    }
+
+    fn app_in(&mut self, documents: Vec<Node>, scope: &Scope, chain: &Chain) -> Option<Node> {
+        let mut interpolation = Interpolation::new(&scope.environment);
+        let mut app: Option<Node> = None;
+        for mut document in documents {
+            match scope.variables {
+                Variables::Replaced => interpolation.apply(&mut document, self.findings),
+                Variables::Kept => {}
+            }
+            let mut document = self.long(document, &WHOLE, scope, What::The("a compose file"));
+            document = self.include(document, scope, chain);
+            self.extend(&mut document, scope);
+            app = Some(match app {
+                Some(base) => merge(base, document, &WHOLE, self.findings),
+                None => document,
+            });
+            app.iter_mut().for_each(settle);
+        }
+        let mut app = app?;
+        if scope.variables == Variables::Replaced {
+            environment_of_scope(&mut app, scope);
+        }
+        hand_down(&mut app, self.findings);
+        Some(app)
+    }
+
+    fn long(&mut self, node: Node, shape: &Shape, scope: &Scope, what: What<'_>) -> Node {
+        let mut normalise = Normalise {
+            findings: self.findings,
+            scope,
+            ports: &mut self.ports,
+        };
+        normalise.value(node, shape, what)
+    }
+
+    /// The documents of a text; one that is empty is an error.
+    pub(crate) fn parse(&mut self, source: u32) -> Vec<Node> {
+        let failed = self.findings.has_errors();
+        let mut documents = yaml::parse(source, self.findings);
+        documents.retain(|document| document.value != Value::Null);
+        if documents.is_empty() && failed == self.findings.has_errors() {
+            let path = self.findings.sources.get(source).map(|s| s.path.clone());
+            let span = Span {
+                source,
+                ..Span::default()
+            };
+            let path = path.unwrap_or_default();
+            let finding = Finding::error(span, format!("{} is empty", path.display()))
+                .help("services: { web: { image: host, command: … } }");
+            self.findings.push(finding);
+        }
+        documents
+    }
+
+    /// The text of a file that is named at a place; what is wrong is reported.
+    fn open(&mut self, path: &str, at: Span, how: &'static str) -> Option<u32> {
+        if path.contains("://") || path.contains("git@") {
+            let finding = Finding::error(at, "files are not fetched")
+                .because(how)
+                .help("fetch it yourself, and name the file here");
+            self.findings.push(finding);
+            return None;
+        }
+        let path = PathBuf::from(path);
+        match self.files.read(&path) {
+            Ok(text) => {
+                let source = Source { path, text };
+                Some(self.findings.sources.add_named(source, at, how))
+            }
+            Err(error) => {
+                let message = format!("cannot read {}: {error}", path.display());
+                let finding = Finding::error(at, message).because(how);
+                let help = "the path is relative to the folder of this file; whoever runs this \
+                            must be able to read it";
+                self.findings.push(finding.help(help));
+                None
+            }
+        }
+    }
+}
+
+/// Gives variables without a value that of the environment, where it has one.
+fn environment_of_scope(app: &mut Node, scope: &Scope) {
+    let Some(services) = app.get_mut("services") else {
+        return;
+    };
+    for service in services.value.entries_mut() {
+        let Some(environment) = service.value.get_mut("environment") else {
+            continue;
+        };
+        for variable in environment.value.entries_mut() {
+            if variable.value.value == Value::Null
+                && let Some(value) = scope.environment.get(&variable.key.text)
+            {
+                variable.value.value = Value::Text(value.clone());
+            }
+        }
+    }
+}
+
+/// Gives each service what the `x-roads` of the app says, below what its own says.
+fn hand_down(app: &mut Node, findings: &mut Findings) {
+    let Some(mut knobs) = app.get("x-roads").map(|entry| entry.value.clone()) else {
+        return;
+    };
+    // What only an app has.
+    for key in ["document", "protocol", "route"] {
+        knobs.take(key);
+    }
+    let Some(services) = app.get_mut("services") else {
+        return;
+    };
+    let shape = SERVICE.shape("x-roads");
+    for service in services.value.entries_mut() {
+        let service = &mut service.value;
+        if let Some(own) = service.get_mut("x-roads") {
+            let over = std::mem::replace(&mut own.value, Node::null(own.key.span));
+            own.value = merge(knobs.clone(), over, shape, findings);
+        } else if !knobs.entries().is_empty() {
+            service.or_insert("x-roads", knobs.clone());
+        }
+    }
+}
