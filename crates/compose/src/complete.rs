@@ -13,7 +13,7 @@ use crate::normalise::choice_help;
 use crate::schema::{Empty, Honour, Presence, Row, Scalar, Shape, Table, Unique};
 use crate::tree::{Entry, Node, Value};
 
-pub(crate) use app::complete;
+pub(crate) use app::{complete, default_network};
 
 /// Checks the keys of a merged tree, and gives those that have a default theirs.
 pub(crate) fn by_table(app: &mut Node, table: &Table, findings: &mut Findings) {

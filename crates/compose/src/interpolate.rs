@@ -1,6 +1,6 @@
 //! `${VARIABLE}` in values (compose-spec, "Interpolation").
 //!
-//! Grammar: `$$` is a dollar; `$NAME` and `${NAME}` are the variable, or nothing when it is not
+//! Grammar: `$$` is a dollar, and so is one that begins no variable; `$NAME` and `${NAME}` are the variable, or nothing when it is not
 //! set; `${NAME:-word}`, `${NAME-word}` fall back to the word when it is unset (with the colon:
 //! or empty); `${NAME:+word}`, `${NAME+word}` are the word when it is set (and not empty);
 //! `${NAME:?word}`, `${NAME?word}` are an error that says the word. A word is again a template.
@@ -18,9 +18,6 @@ const BYTES_MAX: usize = 64 << 20;
 /// Why a template has no value, with the part of it that is to blame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault<'t> {
-    /// A dollar begins no variable.
-    #[error("`$` begins no variable here")]
-    Dollar(&'t str),
     /// `${` without its `}`.
     #[error("`${{` is not closed")]
     Unclosed(&'t str),
@@ -43,8 +40,7 @@ impl<'t> Fault<'t> {
     /// The text to blame.
     pub(crate) fn part(&self) -> &'t str {
         match self {
-            Self::Dollar(part)
-            | Self::Unclosed(part)
+            Self::Unclosed(part)
             | Self::Variable(part)
             | Self::Deep(part)
             | Self::Required { part, .. } => part,
@@ -53,7 +49,6 @@ impl<'t> Fault<'t> {
 
     fn help(&self) -> String {
         match self {
-            Self::Dollar(_) => "a dollar that is meant as one is written `$$`".to_owned(),
             Self::Unclosed(_) => "write `${NAME}`, or `$$` for a dollar".to_owned(),
             Self::Variable(_) => {
                 "a name is letters, digits and _, and may be followed by :- - :? ? :+ or +"
@@ -105,12 +100,13 @@ fn expand<'t>(
             rest = &inside[close + 1..];
         } else {
             let (name, after) = split_name(after);
+            rest = after;
             if name.is_empty() {
-                let width = 1 + after.chars().next().map_or(0, char::len_utf8);
-                return Err(Fault::Dollar(&from[..width]));
+                // It begins no variable, so it is a dollar.
+                value.push('$');
+                continue;
             }
             value.push_str(&plain(name, lookup, unset));
-            rest = after;
         }
     }
     value.push_str(rest);

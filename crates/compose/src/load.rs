@@ -7,7 +7,7 @@ use std::rc::Rc;
 use model::{AppName, AppSpec};
 
 use crate::assemble::Assembly;
-use crate::complete::complete;
+use crate::complete::{complete, default_network};
 use crate::diagnostic::{Diagnostics, Finding, Findings};
 use crate::dotenv::{self, Format};
 use crate::environment::read_files;
@@ -177,12 +177,8 @@ impl App {
     /// The Spec, and what is wrong between its parts.
     pub(crate) fn lower(&mut self, findings: &mut Findings) -> AppSpec {
         validate(&mut self.resolved.document, &self.others, findings);
-        let mut lower = Lower {
-            findings,
-            environment: &self.environment,
-            app: &self.resolved.document,
-        };
-        lower.app(self.name.clone())
+        let app = &self.resolved.document;
+        Lower::new(app, &self.environment, findings).app(self.name.clone())
     }
 }
 
@@ -230,6 +226,7 @@ pub(crate) fn resolved(
     let all_profiles = services.flat_map(|service| profiles_of(&service.value));
     let all_profiles = all_profiles.collect();
     let others = select(&mut document, selection, profiles, findings);
+    default_network(&mut document);
     if scope.variables == Variables::Replaced {
         read_files(&mut document, scope, files, findings);
     }

@@ -10,7 +10,7 @@ mod scale;
 mod service;
 mod storage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,14 +25,31 @@ use crate::tree::{Entry, Key, Node};
 
 /// What lowering may look at, and where it reports.
 pub(crate) struct Lower<'a> {
-    pub(crate) findings: &'a mut Findings,
+    findings: &'a mut Findings,
     /// The variables that secrets and configs may come from.
-    pub(crate) environment: &'a BTreeMap<String, String>,
+    environment: &'a BTreeMap<String, String>,
     /// The tree of the whole app.
-    pub(crate) app: &'a Node,
+    app: &'a Node,
+    /// The services that a provider would run.
+    provided: BTreeSet<&'a str>,
 }
 
 impl<'a> Lower<'a> {
+    pub(crate) fn new(
+        app: &'a Node,
+        environment: &'a BTreeMap<String, String>,
+        findings: &'a mut Findings,
+    ) -> Self {
+        let services = app.entries_at("services").iter();
+        let provided = services.filter(|service| service.value.get("provider").is_some());
+        Self {
+            provided: provided.map(|service| service.key.text.as_str()).collect(),
+            findings,
+            environment,
+            app,
+        }
+    }
+
     /// The app that the tree describes.
     pub(crate) fn app(&mut self, name: AppName) -> AppSpec {
         let app = self.app;
@@ -55,10 +72,18 @@ impl<'a> Lower<'a> {
                 Some((name, lower.volume(entry)))
             }),
             services: self.section("services", |lower, entry| {
+                if !lower.runs(&entry.key.text) {
+                    return None;
+                }
                 let name = lower.named(&entry.key, ServiceName::new)?;
                 Some((name.clone(), Arc::new(lower.service(name, entry))))
             }),
         }
+    }
+
+    /// Whether instances of a service are run, which a provider would otherwise.
+    fn runs(&self, service: &str) -> bool {
+        !self.provided.contains(service)
     }
 
     /// Refuses a resolved document of another version.

@@ -68,6 +68,8 @@ pub(crate) enum Scalar {
     Context,
     /// A port of this machine, or a range of them.
     Published,
+    /// A port or a range of them, and perhaps a protocol.
+    Exposed,
     Address,
     Choice(&'static [&'static str]),
 }
@@ -288,6 +290,7 @@ const DEVICES: Shape = Shape::One(Scalar::Devices);
 const PATH: Shape = Shape::One(Scalar::Path);
 const CONTEXT: Shape = Shape::One(Scalar::Context);
 const PUBLISHED: Shape = Shape::One(Scalar::Published);
+const EXPOSED: Shape = Shape::One(Scalar::Exposed);
 const ADDRESS: Shape = Shape::One(Scalar::Address);
 const COUNT: Shape = whole(0, i64::MAX);
 const INTEGER: Shape = whole(i64::MIN, i64::MAX);

@@ -24,6 +24,10 @@ pub(crate) fn select(
         .into_iter()
         .partition(|entry| wanted.contains(&entry.key.text));
     *all = kept;
+    for service in all.iter_mut() {
+        // It is wanted, whatever profiles are active where the resolved form is loaded.
+        service.value.take("profiles");
+    }
     if all.is_empty()
         && let Some(first) = others.first()
         && *selection == Selection::All

@@ -12,18 +12,9 @@ pub(crate) fn complete(app: &mut Node, name: &str, findings: &mut Findings) {
     let span = app.span;
     app.or_insert("name", Node::text(span, name));
     super::by_table(app, &APP, findings);
-    let mut uses_default = None;
     if let Some(services) = app.get_mut("services") {
         for service in services.value.entries_mut() {
             complete_service(&mut service.value, findings);
-            let on_default = attach(service);
-            uses_default = uses_default.or(on_default);
-        }
-    }
-    if let Some(span) = uses_default {
-        app.or_insert("networks", Node::mapping(span, Vec::new()));
-        if let Some(networks) = app.get_mut("networks") {
-            networks.value.or_insert("default", Node::null(span));
         }
     }
     for section in ["networks", "volumes", "configs", "secrets"] {
@@ -41,6 +32,25 @@ pub(crate) fn complete(app: &mut Node, name: &str, findings: &mut Findings) {
         for entry in app.entries_at(section) {
             one_source(entry, section, sources, findings);
         }
+    }
+}
+
+/// Puts services that are on no network on `default`, and declares that if one is on it.
+pub(crate) fn default_network(app: &mut Node) {
+    let name = app.text_at("name").unwrap_or_default();
+    let name = format!("{name}_default");
+    let Some(services) = app.get_mut("services") else {
+        return;
+    };
+    let services = services.value.entries_mut().iter_mut();
+    let Some(span) = services.filter_map(attach).reduce(|first, _| first) else {
+        return;
+    };
+    app.or_insert("networks", Node::mapping(span, Vec::new()));
+    if let Some(networks) = app.get_mut("networks") {
+        let name = Entry::new(span, "name", Node::text(span, name));
+        let default = Node::mapping(span, vec![name]);
+        networks.value.or_insert("default", default);
     }
 }
 

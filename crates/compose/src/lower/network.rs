@@ -17,8 +17,8 @@ impl Lower<'_> {
                     let port = |number| Port { number, transport };
                     spec.expose.extend(numbers.map(port));
                 }
-                (Err(error), _) => self.findings.invalid(item, "each item of `expose`", error),
                 (_, None) => self.no_transport(item, "each item of `expose`"),
+                (Err(_), Some(_)) => {}
             }
         }
         for item in node.items_at("ports") {

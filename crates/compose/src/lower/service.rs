@@ -47,17 +47,13 @@ impl Lower<'_> {
         if matches!(node.value, Value::Broken) || node.get("image").is_some() {
             return None;
         }
-        let message = "the service has no image";
-        self.findings.push(match node.get("build") {
-            Some(build) => Finding::error(build.key.span, message)
-                .because("Roadstead does not build images yet")
-                .help(
-                    "build comes with the docker engine; until then name an `image`, or \
-                     `image: host` for a program of this machine",
-                ),
-            None => Finding::error(entry.key.span, message)
-                .help("add `image: host` for a program of this machine"),
-        });
+        if node.get("build").is_some() {
+            let app = self.app.text_at("name").unwrap_or_default();
+            return Some(Image::Reference(format!("{app}-{}", entry.key.text)));
+        }
+        let finding = Finding::error(entry.key.span, "the service has no image")
+            .help("add `image: host` for a program of this machine");
+        self.findings.push(finding);
         None
     }
 
@@ -92,6 +88,9 @@ impl Lower<'_> {
 
     fn dependencies(&mut self, node: &Node, spec: &mut ServiceSpec) {
         for entry in node.entries_at("depends_on") {
+            if !self.runs(&entry.key.text) {
+                continue;
+            }
             let Some(name) = self.named(&entry.key, ServiceName::new) else {
                 continue;
             };

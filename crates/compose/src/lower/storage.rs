@@ -72,10 +72,9 @@ impl Lower<'_> {
                 })
             }
             other => {
-                let message = format!("mounts of the type {other} are not supported here");
-                let finding = Finding::error(kind.span, message);
-                self.findings
-                    .push(finding.help("it is one of bind, volume, tmpfs"));
+                let message = format!("mounts of the type {other} are not honoured");
+                let finding = Finding::warning(kind.span, message);
+                self.findings.push(finding.help("nothing is mounted there"));
                 None
             }
         }
@@ -141,10 +140,10 @@ impl Lower<'_> {
                 create_source: false,
             });
         }
-        let source = ["environment", "content"]
-            .iter()
-            .find_map(|key| declared.value.get(key))?;
-        let message = format!("a {kind} of `{}` is not honoured", source.key.text);
+        let sources = ["environment", "content", "external", "driver"];
+        let mut sources = sources.iter().filter_map(|key| declared.value.get(key));
+        let source = sources.next()?;
+        let message = format!("a {kind} by `{}` is not honoured", source.key.text);
         let finding = Finding::warning(source.key.span, message)
             .help("the file is not there; write it beside the compose file and name it in `file`");
         self.findings.push(finding);

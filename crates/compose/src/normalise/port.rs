@@ -74,7 +74,7 @@ impl Normalise<'_> {
     }
 
     /// Whether so many more ports may be read; the first that may not is reported.
-    fn afford(&mut self, node: &Node, ports: usize) -> bool {
+    pub(super) fn afford(&mut self, node: &Node, ports: usize) -> bool {
         // One port is one value of the text, and those are counted already.
         if ports == 1 {
             return true;
@@ -118,16 +118,27 @@ fn short(text: &str) -> Result<Short<'_>, InvalidPort> {
     if target.len() > 1 && published_len != target.len() {
         return Err(InvalidPort::Ranges);
     }
-    let protocol = protocol.to_ascii_lowercase();
-    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
-        return Err(InvalidPort::Transport);
-    }
     Ok(Short {
         address,
         published,
         target,
-        protocol,
+        protocol: known_protocol(protocol)?,
     })
+}
+
+fn known_protocol(text: &str) -> Result<String, InvalidPort> {
+    let protocol = text.to_ascii_lowercase();
+    match protocol.as_str() {
+        "tcp" | "udp" | "sctp" => Ok(protocol),
+        _ => Err(InvalidPort::Transport),
+    }
+}
+
+/// How many ports `80`, `80/udp` or `8000-8010` are.
+pub(super) fn exposed(text: &str) -> Result<usize, InvalidPort> {
+    let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    known_protocol(protocol)?;
+    Ok(range(numbers)?.len())
 }
 
 /// Reads `80` or `8000-8010`.

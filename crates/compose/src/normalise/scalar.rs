@@ -62,6 +62,14 @@ impl Normalise<'_> {
                     .map(|_| Value::Text(text.to_owned()))
                     .map_err(Wrong::value),
             },
+            Scalar::Exposed => {
+                let text = quantity(node, Wanted::Number)?;
+                let ports = port::exposed(&text).map_err(Wrong::value)?;
+                match self.afford(node, ports) {
+                    true => Ok(Value::Text(text)),
+                    false => Ok(Value::Broken),
+                }
+            }
             Scalar::Address => {
                 let text = text()?;
                 let address: Result<IpAddr, _> = text.parse();

@@ -116,7 +116,7 @@ const CONFIG: Table = Table::new(
     &[
         row("content", TEXT),
         row("environment", TEXT),
-        row("external", Shape::External).refused(NO_STORE),
+        row("external", Shape::External).noted(NO_STORE),
         row("file", PATH),
         row("labels", ASSIGNMENTS).ignored(LABELS),
         row("name", TEXT).noted("a config belongs to its app alone"),
@@ -127,10 +127,10 @@ const CONFIG: Table = Table::new(
 const SECRET: Table = Table::new(
     "a secret",
     &[
-        row("driver", TEXT).ignored(NO_STORE),
+        row("driver", TEXT).noted(NO_STORE),
         row("driver_opts", OPTIONS).ignored(NO_STORE),
         row("environment", TEXT),
-        row("external", Shape::External).refused(NO_STORE),
+        row("external", Shape::External).noted(NO_STORE),
         row("file", PATH),
         row("labels", ASSIGNMENTS).ignored(LABELS),
         row("name", TEXT).noted("a secret belongs to its app alone"),

@@ -37,7 +37,10 @@ pub fn roads_schema() -> String {
 fn table(table: &Table) -> Value {
     let property = |row: &Row| (row.name.to_owned(), property(row));
     let properties: Map<String, Value> = table.rows.iter().map(property).collect();
-    let required = table.rows.iter().filter(|row| row.presence == Presence::Required);
+    let required = table
+        .rows
+        .iter()
+        .filter(|row| row.presence == Presence::Required);
     let required: Vec<&str> = required.map(|row| row.name).collect();
     json!({
         "type": "object",

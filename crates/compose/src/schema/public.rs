@@ -156,6 +156,7 @@ impl Scalar {
             | Self::Mode
             | Self::Devices
             | Self::Published
+            | Self::Exposed
             | Self::Address => Kind::Text,
             Self::Flag => Kind::Flag,
             Self::Whole(..) => Kind::Whole,

@@ -38,7 +38,7 @@ pub(crate) const SERVICE: Table = Table::new(
         row("attach", FLAG).ignored("`roads logs` shows the output of every service"),
         row("blkio_config", Shape::Table(&BLKIO)).ignored(NO_WEIGHTS),
         row("build", Shape::Short(Short::Build, &BUILD))
-            .noted("nothing is built; `image` is used as it is"),
+            .ignored("nothing is built; `image`, or else APP-SERVICE, is used as it is"),
         row("cap_add", TEXTS).ignored(NO_CAPABILITIES),
         row("cap_drop", TEXTS).ignored(NO_CAPABILITIES),
         row("cgroup", choice(&["host", "private"])).ignored(NO_NAMESPACES),
@@ -82,7 +82,7 @@ pub(crate) const SERVICE: Table = Table::new(
             ),
         ),
         row("environment", ASSIGNMENTS),
-        row("expose", Shape::List(&QUANTITY, Unique::Whole)),
+        row("expose", Shape::List(&EXPOSED, Unique::Whole)),
         row("extends", Shape::Short(Short::Extends, &EXTENDS)),
         row("external_links", TEXTS_ONCE).ignored(NO_LINKS),
         row("extra_hosts", Shape::Hosts).ignored(NO_DNS),
@@ -134,7 +134,8 @@ pub(crate) const SERVICE: Table = Table::new(
         row("pre_stop", Shape::List(&Shape::Table(&HOOK), Unique::Any)).ignored(NO_HOOKS),
         row("privileged", FLAG).ignored(NO_CAPABILITIES),
         row("profiles", TEXTS),
-        row("provider", Shape::Table(&PROVIDER)).refused("give the service an `image`"),
+        row("provider", Shape::Table(&PROVIDER))
+            .ignored("no provider is run; the service is left out, and nothing waits for it"),
         row("pull_policy", TEXT).ignored(PULL),
         row("pull_refresh_after", TEXT).ignored(PULL),
         row("read_only", FLAG),
