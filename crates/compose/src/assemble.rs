@@ -11,15 +11,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use crate::diagnostic::{Finding, Findings};
-use crate::interpolate::Interpolation;
+use text::{Finding, Findings, Interpolation, Node, Source, Span, Value, yaml};
+
 use crate::load::{ReadFile, Variables};
 use crate::merge::{merge, settle};
 use crate::normalise::{Normalise, Scope, What};
 use crate::schema::{APP, SERVICE, Shape};
-use crate::source::{Source, Span};
-use crate::tree::{Node, Value};
-use crate::yaml;
 
 /// A file whose long tree is the whole of it.
 pub(crate) const WHOLE: Shape = Shape::Table(&APP);

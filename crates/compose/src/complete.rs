@@ -8,10 +8,10 @@ mod app;
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Finding, Findings};
+use text::{Entry, Finding, Findings, Node, Value};
+
 use crate::normalise::choice_help;
 use crate::schema::{Empty, Honour, Presence, Row, Scalar, Shape, Table, Unique};
-use crate::tree::{Entry, Node, Value};
 
 pub(crate) use app::{complete, default_network};
 

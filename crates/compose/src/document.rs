@@ -14,12 +14,10 @@ use model::{
     Transport, VolumeSpec,
 };
 use serde_json::{Map, Value, json};
+use text::{Diagnostics, Entry, Finding, Findings, Key, Node, Source, Span};
 
-use crate::diagnostic::{Diagnostics, Finding, Findings};
 use crate::load::{ReadFile, ReadFileError, Selection, Variables, resolved};
 use crate::normalise::Scope;
-use crate::source::{Source, Span};
-use crate::tree::{self, Entry, Key, Node};
 
 mod yaml;
 
@@ -141,7 +139,7 @@ fn path(path: &Path) -> String {
 }
 
 fn duration(duration: std::time::Duration) -> String {
-    crate::units::duration_text(duration)
+    text::units::duration_text(duration)
 }
 
 fn assignments(assignments: &BTreeMap<String, String>) -> Value {
@@ -395,22 +393,22 @@ impl ReadFile for NoFiles {
 
 fn node(span: Span, value: Value) -> Node {
     let value = match value {
-        Value::Null => tree::Value::Null,
-        Value::Bool(flag) => tree::Value::Flag(flag),
+        Value::Null => text::Value::Null,
+        Value::Bool(flag) => text::Value::Flag(flag),
         Value::Number(number) => match number.as_i128() {
-            Some(integer) => tree::Value::Integer(integer),
-            None => tree::Value::Float(number.as_f64().unwrap_or_default()),
+            Some(integer) => text::Value::Integer(integer),
+            None => text::Value::Float(number.as_f64().unwrap_or_default()),
         },
-        Value::String(text) => tree::Value::Text(text),
+        Value::String(text) => text::Value::Text(text),
         Value::Array(items) => {
-            tree::Value::List(items.into_iter().map(|item| node(span, item)).collect())
+            text::Value::List(items.into_iter().map(|item| node(span, item)).collect())
         }
         Value::Object(entries) => {
             let entry = |(text, value)| Entry {
                 key: Key { span, text },
                 value: node(span, value),
             };
-            tree::Value::Mapping(entries.into_iter().map(entry).collect())
+            text::Value::Mapping(entries.into_iter().map(entry).collect())
         }
     };
     Node::new(span, value)

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::diagnostic::{Finding, Findings};
-use crate::dotenv::{self, Format};
+use text::{
+    Entry, Finding, Findings, Node, Source, Value,
+    dotenv::{self, Format},
+};
+
 use crate::load::{ReadFile, ReadFileError};
 use crate::normalise::Scope;
-use crate::source::Source;
-use crate::tree::{Entry, Node, Value};
 
 /// Reads the files that the wanted services of an app name.
 pub(crate) fn read_files(

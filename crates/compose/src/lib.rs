@@ -14,32 +14,21 @@
 
 mod assemble;
 mod complete;
-mod diagnostic;
 mod document;
-mod dotenv;
 mod environment;
-mod interpolate;
 mod load;
 mod lower;
 mod merge;
 mod normalise;
-mod render;
 mod resolved;
 mod schema;
 mod select;
-mod source;
-mod tree;
-mod units;
 mod validate;
-mod words;
-mod yaml;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
 pub use document::{document, load_document, yaml};
 pub use load::{
     Loaded, ReadFile, ReadFileError, Request, Selection, Variables, environment, load, resolve,
 };
-pub use render::{Color, render};
 pub use resolved::{Resolved, Section};
 pub use schema::{Engine, Key, Kind, Standing, keys};
-pub use source::Source;
+pub use text::{Color, Diagnostic, Diagnostics, Label, Severity, Source, render};

@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use model::{AppName, AppSpec};
+use text::{
+    Diagnostics, Entry, Finding, Findings, Node, Source,
+    dotenv::{self, Format},
+    interpolate,
+};
 
 use crate::assemble::Assembly;
 use crate::complete::{complete, default_network};
-use crate::diagnostic::{Diagnostics, Finding, Findings};
-use crate::dotenv::{self, Format};
 use crate::environment::read_files;
-use crate::interpolate::interpolate;
 use crate::lower::Lower;
 use crate::normalise::Scope;
 use crate::resolved::Resolved;
 use crate::select::{profiles_of, select};
-use crate::source::Source;
-use crate::tree::{Entry, Node};
 use crate::validate::validate;
 
 /// What to load, and all that the result may depend on but the files that it names.

@@ -19,9 +19,9 @@ use model::{
     AppName, AppSpec, InvalidName, NetworkName, NetworkSpec, ServiceName, VolumeName, VolumeSpec,
 };
 
-use crate::diagnostic::{Finding, Findings};
+use text::{Entry, Finding, Findings, Key, Node};
+
 use crate::normalise::absolute;
-use crate::tree::{Entry, Key, Node};
 
 /// What lowering may look at, and where it reports.
 pub(crate) struct Lower<'a> {

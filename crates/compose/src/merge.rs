@@ -4,10 +4,10 @@
 //! later item in the place of an earlier that is the same, such as a mount at its target), and of
 //! anything else the later counts. A later null changes nothing, except where null is a value.
 
-use crate::diagnostic::{Finding, Findings};
+use text::{Finding, Findings, Node, Tag, Value, positions};
+
 use crate::normalise::united;
 use crate::schema::{Shape, Unique};
-use crate::tree::{Node, Tag, Value, positions};
 
 /// `over` over `base`, both of this shape. The tags of `over` stay.
 pub(crate) fn merge(base: Node, over: Node, shape: &Shape, findings: &mut Findings) -> Node {

@@ -14,11 +14,10 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
-use crate::diagnostic::{Finding, Findings};
+use text::{Finding, Findings, Node, Span, Tag, Value};
+
 use crate::load::Variables;
 use crate::schema::Shape;
-use crate::source::Span;
-use crate::tree::{Node, Tag, Value};
 
 pub(crate) use collection::united;
 pub(crate) use port::{port_number, range};
@@ -138,15 +137,6 @@ impl Normalise<'_> {
 
     fn narrow(&self, node: &Node, part: &str) -> Span {
         node.span.narrow(&self.findings.sources, part)
-    }
-}
-
-impl Findings {
-    /// Reports a value of the right type that does not do.
-    pub(crate) fn invalid(&mut self, node: &Node, what: impl fmt::Display, why: impl fmt::Display) {
-        let written = node.scalar().unwrap_or_default();
-        let message = format!("{what} cannot be {written:?}");
-        self.push(Finding::error(node.span, message).help(why.to_string()));
     }
 }
 

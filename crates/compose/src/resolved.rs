@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use text::Node;
 
 use crate::load::Variables;
-use crate::tree::{self, Node};
 
 /// An app's files as one document.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,22 +136,22 @@ impl Resolved {
 
     fn value_of(&self, node: &Node) -> Value {
         match &node.value {
-            tree::Value::Null | tree::Value::Broken => Value::Null,
-            tree::Value::Flag(flag) => (*flag).into(),
-            tree::Value::Integer(number) => match i64::try_from(*number) {
+            text::Value::Null | text::Value::Broken => Value::Null,
+            text::Value::Flag(flag) => (*flag).into(),
+            text::Value::Integer(number) => match i64::try_from(*number) {
                 Ok(number) => number.into(),
                 Err(_) => {
                     u64::try_from(*number).map_or_else(|_| number.to_string().into(), Value::from)
                 }
             },
-            tree::Value::Float(number) => (*number).into(),
-            tree::Value::Text(text) => match self.variables {
+            text::Value::Float(number) => (*number).into(),
+            text::Value::Text(text) => match self.variables {
                 // A dollar begins a variable, so one that is meant as such is doubled.
                 Variables::Replaced => text.replace('$', "$$").into(),
                 Variables::Kept => text.as_str().into(),
             },
-            tree::Value::List(items) => items.iter().map(|item| self.value_of(item)).collect(),
-            tree::Value::Mapping(entries) => {
+            text::Value::List(items) => items.iter().map(|item| self.value_of(item)).collect(),
+            text::Value::Mapping(entries) => {
                 let entries = entries.iter();
                 let entries = entries.map(|e| (e.key.text.clone(), self.value_of(&e.value)));
                 Value::Object(entries.collect())

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnostic::{Finding, Findings};
+use text::{Entry, Finding, Findings, Node, Value};
+
 use crate::load::Selection;
-use crate::tree::{Entry, Node, Value};
 
 /// Keeps the wanted services of an app; the others are returned, for messages.
 pub(crate) fn select(

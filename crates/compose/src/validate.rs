@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::diagnostic::{Finding, Findings};
+use text::{Entry, Finding, Findings, Node, Span, Value};
+
 use crate::normalise::range;
 use crate::select::profiles_of;
-use crate::source::Span;
-use crate::tree::{Entry, Node, Value};
 
 /// Reports what is wrong between the parts of an app. `others` are its services that are not
 /// wanted. What is missing but not required is taken out.

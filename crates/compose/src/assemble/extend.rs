@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use text::{Entry, Finding, Interpolation, Node, Value};
+
 use super::{Assembly, COPIED_MAX, ONE, Scope, Variables};
-use crate::diagnostic::Finding;
-use crate::interpolate::Interpolation;
 use crate::merge::{merge, settle};
 use crate::normalise::What;
-use crate::tree::{Entry, Node, Value};
 
 /// The longest chain of services that extend each other.
 const CHAIN_MAX: usize = 100;

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
+use text::{
+    Entry, Finding, Node, Source, Value,
+    dotenv::{self, Format},
+    same,
+};
+
 use super::{Assembly, Chain, Scope, WHOLE};
-use crate::diagnostic::Finding;
-use crate::dotenv::{self, Format};
 use crate::load::ReadFileError;
 use crate::merge::merge;
 use crate::resolved::Section;
-use crate::source::Source;
-use crate::tree::{Entry, Node, Value, same};
 
 /// The most files that are included; a few that include each other twice are very many.
 const FILES_MAX: usize = 10_000;

@@ -1,9 +1,8 @@
 //! What one key of an app says of another.
 
-use crate::diagnostic::{Finding, Findings};
+use text::{Entry, Finding, Findings, Node, Span, Value};
+
 use crate::schema::APP;
-use crate::source::Span;
-use crate::tree::{Entry, Node, Value};
 
 /// Completes the merged tree of an app of this name.
 pub(crate) fn complete(app: &mut Node, name: &str, findings: &mut Findings) {

@@ -8,10 +8,10 @@ use model::{NetworkName, NetworkSpec, Owner, Restart, ServiceName, VolumeName};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use text::Source;
 
 use super::*;
 use crate::load::{Request, load};
-use crate::source::Source;
 
 const SERVICES: [&str; 4] = ["a", "b.c", "D-4", "no"];
 const NETWORKS: [&str; 3] = ["default", "front", "0"];

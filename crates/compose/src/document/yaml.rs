@@ -75,5 +75,5 @@ fn is_plain(text: &str) -> bool {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c))
         && !words.contains(&lower.as_str())
-        && matches!(crate::yaml::plain(text), crate::tree::Value::Text(_))
+        && matches!(text::yaml::plain(text), text::Value::Text(_))
 }

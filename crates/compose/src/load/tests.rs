@@ -235,7 +235,7 @@ fn a_line_too_long_is_named_and_not_drawn() {
 
 #[test]
 fn a_file_too_long_is_not_read() {
-    let text = "#".repeat(crate::yaml::BYTES_MAX + 1);
+    let text = "#".repeat(text::yaml::BYTES_MAX + 1);
     let error = load(&request(&text), &NoFiles).unwrap_err().to_string();
     assert!(error.contains("at most 10485760 are read"), "{error}");
     assert!(load(&request("a: \0"), &NoFiles).is_err());

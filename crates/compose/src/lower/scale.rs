@@ -1,9 +1,9 @@
 //! How many instances, and what each may use: `scale`, `deploy`, and the keys of limits.
 
 use model::{Limits, Scale, ServiceSpec};
+use text::units;
 
 use super::{Finding, Lower, Node};
-use crate::units;
 
 impl Lower<'_> {
     /// How many instances, of which `knobs` says how many there may be.

@@ -8,9 +8,9 @@ use model::{
     Signal,
 };
 
+use text::{Value, units};
+
 use super::{Entry, Finding, Lower, Node};
-use crate::tree::Value;
-use crate::units;
 
 /// Why a text is no restart policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

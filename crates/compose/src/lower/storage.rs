@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use model::{Mount, VolumeName};
+use text::units;
 
 use super::{Finding, Lower, Node};
 use crate::normalise::octal;
-use crate::units;
 
 impl Lower<'_> {
     pub(super) fn mounts(&mut self, node: &Node) -> Vec<Mount> {

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proptest::prelude::*;
+use text::{Source, yaml};
 
 use super::*;
 use crate::load::Variables;
 use crate::normalise::{Normalise, Scope, What};
 use crate::schema::SERVICE;
-use crate::source::Source;
-use crate::yaml;
 
 fn parse(text: &str, findings: &mut Findings) -> Node {
     let source = findings.sources.add(Source {

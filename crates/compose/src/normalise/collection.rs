@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use text::{Entry, Finding, Key, Span, Tag, words};
+
 use super::short::lifted;
 use super::{Node, Normalise, Value, Wanted, What};
-use crate::diagnostic::Finding;
 use crate::schema::{Alone, Grammar, Names, Scalar, Shape, Table, Unique};
-use crate::source::Span;
-use crate::tree::{Entry, Key, Tag};
-use crate::words;
 
 const TEXT: Shape = Shape::One(Scalar::Text);
 

@@ -2,9 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use text::{Entry, Finding};
+
 use super::{Node, Normalise, Value, What};
-use crate::diagnostic::Finding;
-use crate::tree::Entry;
 
 /// The most ports that the ranges of an app's services hold together.
 const PORTS_MAX: usize = 1_000_000;

@@ -4,9 +4,10 @@
 
 use std::net::IpAddr;
 
+use text::units;
+
 use super::{Node, Normalise, Value, Wanted, What, absolute, port};
 use crate::schema::Scalar;
-use crate::units;
 
 /// Why a value is not of its shape.
 enum Wrong {
@@ -153,7 +154,7 @@ fn whole(node: &Node, least: i64, most: i64) -> Result<Value, Wrong> {
 fn number(node: &Node) -> Result<Value, Wrong> {
     match &node.value {
         Value::Integer(_) | Value::Float(_) => Ok(node.value.clone()),
-        Value::Text(text) => match crate::yaml::plain(text.trim()) {
+        Value::Text(text) => match text::yaml::plain(text.trim()) {
             value @ (Value::Integer(_) | Value::Float(_)) => Ok(value),
             Value::Null
             | Value::Flag(_)

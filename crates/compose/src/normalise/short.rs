@@ -1,9 +1,9 @@
 //! The shorter forms of mappings.
 
+use text::{Entry, Finding, Tag};
+
 use super::{Node, Normalise, Value, Wanted, What, absolute};
-use crate::diagnostic::Finding;
 use crate::schema::{Scalar, Shape, Short, Table};
-use crate::tree::{Entry, Tag};
 
 impl Normalise<'_> {
     /// The long form of a mapping or of what stands for one; several where one text says several.

@@ -6,15 +6,18 @@ use crate::source::Span;
 
 /// A value and where it is written.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) span: Span,
-    pub(crate) tag: Tag,
-    pub(crate) value: Value,
+pub struct Node {
+    /// Where it is written.
+    pub span: Span,
+    /// What it does to an earlier one.
+    pub tag: Tag,
+    /// What it is.
+    pub value: Value,
 }
 
 /// What a value does to that of an earlier file (compose-spec, "Merge and override").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tag {
+pub enum Tag {
     /// They are merged.
     None,
     /// `!reset`: there is none.
@@ -25,15 +28,20 @@ pub(crate) enum Tag {
 
 /// What a document holds.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
+    /// Nothing: `null`, `~`, or no value at all.
     Null,
+    /// True or false.
     Flag(bool),
     /// A whole number.
     Integer(i128),
     /// Any other number.
     Float(f64),
+    /// Text.
     Text(String),
+    /// Items in order.
     List(Vec<Node>),
+    /// Entries in the order of the text.
     Mapping(Vec<Entry>),
     /// Something that was wrong and is reported; whoever reads it says nothing more.
     Broken,
@@ -41,54 +49,66 @@ pub(crate) enum Value {
 
 /// A key of a mapping and its value.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) key: Key,
-    pub(crate) value: Node,
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// Its value.
+    pub value: Node,
 }
 
 /// A key and where it is written.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Key {
-    pub(crate) span: Span,
-    pub(crate) text: String,
+pub struct Key {
+    /// Where it is written.
+    pub span: Span,
+    /// What it says.
+    pub text: String,
 }
 
 impl Node {
-    pub(crate) fn new(span: Span, value: Value) -> Self {
+    /// A value at a place.
+    pub fn new(span: Span, value: Value) -> Self {
         let tag = Tag::None;
         Self { span, tag, value }
     }
 
-    pub(crate) fn null(span: Span) -> Self {
+    /// Nothing at a place.
+    pub fn null(span: Span) -> Self {
         Self::new(span, Value::Null)
     }
 
-    pub(crate) fn broken(span: Span) -> Self {
+    /// Something wrong at a place, which is reported.
+    pub fn broken(span: Span) -> Self {
         Self::new(span, Value::Broken)
     }
 
-    pub(crate) fn flag(span: Span, flag: bool) -> Self {
+    /// True or false at a place.
+    pub fn flag(span: Span, flag: bool) -> Self {
         Self::new(span, Value::Flag(flag))
     }
 
-    pub(crate) fn text(span: Span, text: impl Into<String>) -> Self {
+    /// Text at a place.
+    pub fn text(span: Span, text: impl Into<String>) -> Self {
         Self::new(span, Value::Text(text.into()))
     }
 
-    pub(crate) fn mapping(span: Span, entries: Vec<Entry>) -> Self {
+    /// A mapping at a place.
+    pub fn mapping(span: Span, entries: Vec<Entry>) -> Self {
         Self::new(span, Value::Mapping(entries))
     }
 
-    pub(crate) fn list(span: Span, items: Vec<Node>) -> Self {
+    /// A list at a place.
+    pub fn list(span: Span, items: Vec<Node>) -> Self {
         Self::new(span, Value::List(items))
     }
 
     /// The entry with this key, when it is a mapping that has it.
-    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+    pub fn get(&self, key: &str) -> Option<&Entry> {
         self.entries().iter().find(|entry| entry.key.text == key)
     }
 
-    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Entry> {
+    /// As [`Self::get`], to change it.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Entry> {
         let Value::Mapping(entries) = &mut self.value else {
             return None;
         };
@@ -96,7 +116,7 @@ impl Node {
     }
 
     /// Takes an entry out of a mapping.
-    pub(crate) fn take(&mut self, key: &str) -> Option<Entry> {
+    pub fn take(&mut self, key: &str) -> Option<Entry> {
         let Value::Mapping(entries) = &mut self.value else {
             return None;
         };
@@ -105,7 +125,7 @@ impl Node {
     }
 
     /// Adds an entry to a mapping, unless it has one with this key.
-    pub(crate) fn or_insert(&mut self, key: &str, value: Node) {
+    pub fn or_insert(&mut self, key: &str, value: Node) {
         if let Value::Mapping(entries) = &mut self.value
             && !entries.iter().any(|entry| entry.key.text == key)
         {
@@ -114,18 +134,18 @@ impl Node {
     }
 
     /// The value of a key, unless it is absent, nothing or broken.
-    pub(crate) fn at(&self, key: &str) -> Option<&Node> {
+    pub fn at(&self, key: &str) -> Option<&Node> {
         let value = &self.get(key)?.value;
         (!matches!(value.value, Value::Null | Value::Broken)).then_some(value)
     }
 
     /// The text of a key.
-    pub(crate) fn text_at(&self, key: &str) -> Option<&str> {
+    pub fn text_at(&self, key: &str) -> Option<&str> {
         self.at(key)?.as_text()
     }
 
     /// The flag of a key.
-    pub(crate) fn flag_at(&self, key: &str) -> Option<bool> {
+    pub fn flag_at(&self, key: &str) -> Option<bool> {
         match self.at(key)?.value {
             Value::Flag(flag) => Some(flag),
             Value::Null
@@ -139,22 +159,22 @@ impl Node {
     }
 
     /// The whole number of a key, when it fits.
-    pub(crate) fn number_at<T: TryFrom<i128>>(&self, key: &str) -> Option<T> {
+    pub fn number_at<T: TryFrom<i128>>(&self, key: &str) -> Option<T> {
         self.at(key)?.as_number()
     }
 
     /// The items of the list at a key; none of anything else.
-    pub(crate) fn items_at(&self, key: &str) -> &[Node] {
+    pub fn items_at(&self, key: &str) -> &[Node] {
         self.at(key).map_or(&[], Self::items)
     }
 
     /// The entries of the mapping at a key; none of anything else.
-    pub(crate) fn entries_at(&self, key: &str) -> &[Entry] {
+    pub fn entries_at(&self, key: &str) -> &[Entry] {
         self.at(key).map_or(&[], Self::entries)
     }
 
     /// The texts of the list at a key, when there is one.
-    pub(crate) fn texts_at(&self, key: &str) -> Option<Vec<String>> {
+    pub fn texts_at(&self, key: &str) -> Option<Vec<String>> {
         let Value::List(items) = &self.at(key)?.value else {
             return None;
         };
@@ -162,14 +182,16 @@ impl Node {
         Some(texts.map(str::to_owned).collect())
     }
 
-    pub(crate) fn as_text(&self) -> Option<&str> {
+    /// The text, when it is one.
+    pub fn as_text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value {
             return Some(text);
         }
         None
     }
 
-    pub(crate) fn as_number<T: TryFrom<i128>>(&self) -> Option<T> {
+    /// The whole number, when it is one that fits.
+    pub fn as_number<T: TryFrom<i128>>(&self) -> Option<T> {
         if let Value::Integer(number) = self.value {
             return T::try_from(number).ok();
         }
@@ -177,21 +199,23 @@ impl Node {
     }
 
     /// The entries of a mapping; none of anything else.
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Entry] {
         if let Value::Mapping(entries) = &self.value {
             return entries;
         }
         &[]
     }
 
-    pub(crate) fn entries_mut(&mut self) -> &mut [Entry] {
+    /// As [`Self::entries`], to change them.
+    pub fn entries_mut(&mut self) -> &mut [Entry] {
         if let Value::Mapping(entries) = &mut self.value {
             return entries;
         }
         &mut []
     }
 
-    pub(crate) fn items_mut(&mut self) -> &mut [Node] {
+    /// As [`Self::items`], to change them.
+    pub fn items_mut(&mut self) -> &mut [Node] {
         if let Value::List(items) = &mut self.value {
             return items;
         }
@@ -199,7 +223,7 @@ impl Node {
     }
 
     /// The items of a list; none of anything else.
-    pub(crate) fn items(&self) -> &[Node] {
+    pub fn items(&self) -> &[Node] {
         if let Value::List(items) = &self.value {
             return items;
         }
@@ -207,7 +231,7 @@ impl Node {
     }
 
     /// What it is, in words.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match &self.value {
             Value::Null => "nothing",
             Value::Flag(_) => "true or false",
@@ -220,7 +244,7 @@ impl Node {
     }
 
     /// A scalar as Compose writes it where it wants text (`1.10` is the number 1.1).
-    pub(crate) fn scalar(&self) -> Option<String> {
+    pub fn scalar(&self) -> Option<String> {
         match &self.value {
             Value::Flag(flag) => Some(flag.to_string()),
             Value::Integer(number) => Some(number.to_string()),
@@ -231,7 +255,7 @@ impl Node {
     }
 
     /// How many values it holds, itself included.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let below: usize = match &self.value {
             Value::List(items) => items.iter().map(Self::size).sum(),
             Value::Mapping(entries) => entries.iter().map(|entry| entry.value.size()).sum(),
@@ -247,7 +271,8 @@ impl Node {
 }
 
 impl Entry {
-    pub(crate) fn new(span: Span, key: &str, value: Node) -> Self {
+    /// A value under a key that is written at this place.
+    pub fn new(span: Span, key: &str, value: Node) -> Self {
         let text = key.to_owned();
         let key = Key { span, text };
         Self { key, value }
@@ -255,13 +280,13 @@ impl Entry {
 }
 
 /// Where each key of a mapping is.
-pub(crate) fn positions(entries: &[Entry]) -> BTreeMap<&str, usize> {
+pub fn positions(entries: &[Entry]) -> BTreeMap<&str, usize> {
     let keys = entries.iter().map(|entry| entry.key.text.as_str());
     keys.zip(0..).collect()
 }
 
 /// Whether two values are the same, wherever they are written and in whatever order.
-pub(crate) fn same(a: &Node, b: &Node) -> bool {
+pub fn same(a: &Node, b: &Node) -> bool {
     match (&a.value, &b.value) {
         (Value::Mapping(a), Value::Mapping(b)) => {
             let (a, of_b) = (a.iter(), positions(b));

@@ -4,15 +4,20 @@ use std::time::Duration;
 
 /// A text that is no quantity of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidQuantity {
+pub enum InvalidQuantity {
+    /// A duration of which nobody knows of what.
     #[error("a number needs a unit after it, as in 10s, 1m30s or 500ms")]
     Unitless,
+    /// No duration.
     #[error("write it as 10s, 1m30s or 500ms; the units are ns, us, ms, s, m, h, d and w")]
     Duration,
+    /// No size.
     #[error("write it as 512m, 1.5g or 1gb; the units are b, k, m, g, t and p")]
     Bytes,
+    /// No number of processors.
     #[error("write it as a number of processors, such as 2 or 0.5")]
     Processors,
+    /// More than can be counted.
     #[error("it is too large")]
     TooLarge,
 }
@@ -31,7 +36,7 @@ const DURATIONS: [(&str, u128); 9] = [
 ];
 
 /// Reads `1m30s`, `1.5h`, `500ms`, `0`.
-pub(crate) fn duration(text: &str) -> Result<Duration, InvalidQuantity> {
+pub fn duration(text: &str) -> Result<Duration, InvalidQuantity> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -59,7 +64,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, InvalidQuantity> {
 }
 
 /// A duration as Go writes it: `1m30s`, `1h0m0s`, `1.5s`, `250ms`.
-pub(crate) fn duration_text(duration: Duration) -> String {
+pub fn duration_text(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let decimal = |nanos: u128, scale: u128| {
         let whole = nanos / scale;
@@ -88,7 +93,7 @@ pub(crate) fn duration_text(duration: Duration) -> String {
 }
 
 /// Reads `1048576`, `512m`, `1.5g`, `1gb`, `1GiB`; all powers of 1024.
-pub(crate) fn bytes(text: &str) -> Result<u64, InvalidQuantity> {
+pub fn bytes(text: &str) -> Result<u64, InvalidQuantity> {
     let (number, unit) = split_at_not(text.trim(), |c| c.is_ascii_digit() || c == '.');
     let scale = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -104,7 +109,7 @@ pub(crate) fn bytes(text: &str) -> Result<u64, InvalidQuantity> {
 }
 
 /// Reads processors as thousandths of one.
-pub(crate) fn processors(text: &str) -> Result<u32, InvalidQuantity> {
+pub fn processors(text: &str) -> Result<u32, InvalidQuantity> {
     let milli = decimal(text.trim(), 1000).ok_or(InvalidQuantity::Processors)?;
     u32::try_from(milli).map_err(|_| InvalidQuantity::TooLarge)
 }

@@ -13,14 +13,14 @@ use crate::source::Span;
 use crate::tree::{Entry, Key, Node, Tag, Value, positions};
 
 /// The longest text that is read.
-pub(crate) const BYTES_MAX: usize = 10 << 20;
+pub const BYTES_MAX: usize = 10 << 20;
 /// The deepest nesting, that of expanded aliases included.
-pub(crate) const DEPTH_MAX: usize = 128;
+pub const DEPTH_MAX: usize = 128;
 /// The most values in one text, those of expanded aliases included.
-pub(crate) const VALUES_MAX: usize = 1_000_000;
+pub const VALUES_MAX: usize = 1_000_000;
 
 /// The documents of a text. What is wrong is reported; without an error, all is there.
-pub(crate) fn parse(source: u32, findings: &mut Findings) -> Vec<Node> {
+pub fn parse(source: u32, findings: &mut Findings) -> Vec<Node> {
     let Some(file) = findings.sources.get(source).cloned() else {
         return Vec::new();
     };
@@ -505,7 +505,7 @@ fn is_text_tag(tag: Option<&YamlTag>) -> bool {
 
 /// A scalar without quotes, by the YAML 1.2 core schema with what Compose's reader keeps of 1.1
 /// (`0755` is octal, `1_000` is a number).
-pub(crate) fn plain(text: &str) -> Value {
+pub fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" => return Value::Flag(true),

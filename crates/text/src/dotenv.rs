@@ -13,7 +13,7 @@ use crate::source::Span;
 
 /// How the values of a file are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// With quotes and variables.
     Quoted,
     /// `format: raw`: what follows the `=` is the value.
@@ -21,7 +21,7 @@ pub(crate) enum Format {
 }
 
 /// Reads the file into `variables`. `outer` comes before what the file itself has set.
-pub(crate) fn read(
+pub fn read(
     source: u32,
     format: Format,
     outer: &Lookup<'_>,

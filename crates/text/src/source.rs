@@ -27,15 +27,18 @@ impl Source {
 
 /// A range of bytes of one of the [`Sources`]; ordered as the sources are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Span {
-    pub(crate) source: u32,
-    pub(crate) start: u32,
-    pub(crate) end: u32,
+pub struct Span {
+    /// Which of the sources.
+    pub source: u32,
+    /// The first byte.
+    pub start: u32,
+    /// The byte after the last.
+    pub end: u32,
 }
 
 impl Span {
     /// The part of this span that holds `part`, where that can be told from the text.
-    pub(crate) fn narrow(self, sources: &Sources, part: &str) -> Self {
+    pub fn narrow(self, sources: &Sources, part: &str) -> Self {
         let start = sources.slice(self).find(part);
         match start.and_then(|start| u32::try_from(start).ok()) {
             Some(start) => Self {
@@ -50,7 +53,7 @@ impl Span {
 
 /// All texts of one load, each by its number.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sources {
+pub struct Sources {
     list: Vec<Arc<Source>>,
     /// Where another text asked for one, and how.
     named: BTreeMap<u32, (Span, &'static str)>,
@@ -59,30 +62,32 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    pub(crate) fn add(&mut self, source: Source) -> u32 {
+    /// Takes a text; its number.
+    pub fn add(&mut self, source: Source) -> u32 {
         self.list.push(Arc::new(source));
         u32::try_from(self.list.len() - 1).expect("fewer than 2^32 files are opened")
     }
 
-    pub(crate) fn get(&self, source: u32) -> Option<&Arc<Source>> {
+    /// The text of this number.
+    pub fn get(&self, source: u32) -> Option<&Arc<Source>> {
         self.list.get(usize::try_from(source).ok()?)
     }
 
     /// As [`Self::add`], of a file that another text names.
-    pub(crate) fn add_named(&mut self, source: Source, at: Span, how: &'static str) -> u32 {
+    pub fn add_named(&mut self, source: Source, at: Span, how: &'static str) -> u32 {
         let number = self.add(source);
         self.named.insert(number, (at, how));
         number
     }
 
     /// Where a text was asked for, where that one was, and so on to a text that nobody named.
-    pub(crate) fn chain(&self, source: u32) -> impl Iterator<Item = (Span, &'static str)> {
+    pub fn chain(&self, source: u32) -> impl Iterator<Item = (Span, &'static str)> {
         let next = move |(span, _): &(Span, &'static str)| self.named.get(&span.source).copied();
         std::iter::successors(self.named.get(&source).copied(), next)
     }
 
     /// As [`Self::add`], of a file that may be asked for again by its absolute path.
-    pub(crate) fn add_opened(&mut self, source: Source) -> u32 {
+    pub fn add_opened(&mut self, source: Source) -> u32 {
         let path = source.path.clone();
         let number = self.add(source);
         self.opened.insert(path, number);
@@ -90,12 +95,12 @@ impl Sources {
     }
 
     /// The number of the file that was opened at this path.
-    pub(crate) fn opened(&self, path: &Path) -> Option<u32> {
+    pub fn opened(&self, path: &Path) -> Option<u32> {
         self.opened.get(path).copied()
     }
 
     /// The text of a span; empty where there is none.
-    pub(crate) fn slice(&self, span: Span) -> &str {
+    pub fn slice(&self, span: Span) -> &str {
         self.get(span.source)
             .and_then(|source| source.text.get(span.start as usize..span.end as usize))
             .unwrap_or("")

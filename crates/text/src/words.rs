@@ -2,25 +2,29 @@
 
 /// Why a line cannot be split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidLine {
+pub enum InvalidLine {
+    /// A quote.
     #[error("a quote is not closed")]
     Quote,
+    /// A backslash at the end.
     #[error("nothing follows the backslash")]
     Backslash,
+    /// `(` or `)` outside of quotes.
     #[error("parentheses need a shell")]
     Parenthesis,
 }
 
 /// The words of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Words {
-    pub(crate) words: Vec<String>,
+pub struct Words {
+    /// The words.
+    pub words: Vec<String>,
     /// The operator of a shell (`;`, `&`, `|`, `<`, `>`) at which Compose stops reading.
-    pub(crate) stopped_at: Option<char>,
+    pub stopped_at: Option<char>,
 }
 
 /// Splits a line.
-pub(crate) fn split(line: &str) -> Result<Words, InvalidLine> {
+pub fn split(line: &str) -> Result<Words, InvalidLine> {
     let mut words = Words::default();
     let mut word: Option<String> = None;
     let mut quote = None;

@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 64 << 20;
 
 /// Why a template has no value, with the part of it that is to blame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault<'t> {
+pub enum Fault<'t> {
     /// `${` without its `}`.
     #[error("`${{` is not closed")]
     Unclosed(&'t str),
@@ -27,8 +27,11 @@ pub(crate) enum Fault<'t> {
     /// `${NAME:?word}` of a variable that is not there.
     #[error("the variable `{name}` is not set{}{message}", if message.is_empty() { "" } else { ": " })]
     Required {
+        /// The whole of it.
         part: &'t str,
+        /// The variable.
         name: &'t str,
+        /// The word.
         message: String,
     },
     /// Words within words, without end.
@@ -38,7 +41,7 @@ pub(crate) enum Fault<'t> {
 
 impl<'t> Fault<'t> {
     /// The text to blame.
-    pub(crate) fn part(&self) -> &'t str {
+    pub fn part(&self) -> &'t str {
         match self {
             Self::Unclosed(part)
             | Self::Variable(part)
@@ -63,10 +66,10 @@ impl<'t> Fault<'t> {
 }
 
 /// The value of a variable, if it is set.
-pub(crate) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
+pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// The value of a template, and the variables in it that are not set.
-pub(crate) fn interpolate<'t>(
+pub fn interpolate<'t>(
     template: &'t str,
     lookup: &Lookup<'_>,
 ) -> Result<(String, BTreeSet<&'t str>), Fault<'t>> {
@@ -183,13 +186,15 @@ fn split_name(text: &str) -> (&str, &str) {
 }
 
 /// Interpolates every value of a document; keys stay as they are.
-pub(crate) struct Interpolation<'a> {
+#[derive(Debug)]
+pub struct Interpolation<'a> {
     variables: &'a BTreeMap<String, String>,
     bytes: usize,
 }
 
 impl<'a> Interpolation<'a> {
-    pub(crate) fn new(variables: &'a BTreeMap<String, String>) -> Self {
+    /// With these variables.
+    pub fn new(variables: &'a BTreeMap<String, String>) -> Self {
         Self {
             variables,
             bytes: 0,
@@ -197,7 +202,7 @@ impl<'a> Interpolation<'a> {
     }
 
     /// Replaces the texts below `node`. What is wrong is reported, and the value broken.
-    pub(crate) fn apply(&mut self, node: &mut Node, findings: &mut Findings) {
+    pub fn apply(&mut self, node: &mut Node, findings: &mut Findings) {
         match &mut node.value {
             Value::Text(text) if text.contains('$') => {
                 let lookup = |name: &str| self.variables.get(name).cloned();

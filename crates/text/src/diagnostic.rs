@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::source::{Source, Sources, Span};
+use crate::tree::Node;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,7 +80,7 @@ impl std::error::Error for Diagnostics {}
 
 /// A diagnostic under construction, with its places as spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub struct Finding {
     severity: Severity,
     message: String,
     labels: Vec<(Span, String)>,
@@ -87,16 +88,18 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn error(span: Span, message: impl Into<String>) -> Self {
+    /// An error at a place.
+    pub fn error(span: Span, message: impl Into<String>) -> Self {
         Self::new(Severity::Error, message.into()).also(span, "")
     }
 
-    pub(crate) fn warning(span: Span, message: impl Into<String>) -> Self {
+    /// A warning at a place.
+    pub fn warning(span: Span, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, message.into()).also(span, "")
     }
 
     /// An error that is in no file.
-    pub(crate) fn nowhere(message: impl Into<String>) -> Self {
+    pub fn nowhere(message: impl Into<String>) -> Self {
         Self::new(Severity::Error, message.into())
     }
 
@@ -110,7 +113,7 @@ impl Finding {
     }
 
     /// Says why, under the first place.
-    pub(crate) fn because(mut self, text: impl Into<String>) -> Self {
+    pub fn because(mut self, text: impl Into<String>) -> Self {
         if let Some(label) = self.labels.first_mut() {
             label.1 = text.into();
         }
@@ -118,12 +121,13 @@ impl Finding {
     }
 
     /// Adds another place.
-    pub(crate) fn also(mut self, span: Span, text: impl Into<String>) -> Self {
+    pub fn also(mut self, span: Span, text: impl Into<String>) -> Self {
         self.labels.push((span, text.into()));
         self
     }
 
-    pub(crate) fn help(mut self, text: impl Into<String>) -> Self {
+    /// Says what to do.
+    pub fn help(mut self, text: impl Into<String>) -> Self {
         self.help = Some(text.into());
         self
     }
@@ -131,8 +135,9 @@ impl Finding {
 
 /// What was found so far, with the texts that it was found in.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
-    pub(crate) sources: Sources,
+pub struct Findings {
+    /// The texts.
+    pub sources: Sources,
     list: Vec<Finding>,
     errors: usize,
     suggestions: usize,
@@ -146,7 +151,8 @@ const FINDINGS_MAX: usize = 50_000;
 const SUGGESTIONS_MAX: usize = 100;
 
 impl Findings {
-    pub(crate) fn push(&mut self, finding: Finding) {
+    /// Takes a finding, unless there are very many already.
+    pub fn push(&mut self, finding: Finding) {
         let is_first_error = finding.severity == Severity::Error && self.errors == 0;
         if self.list.len() < FINDINGS_MAX || is_first_error {
             self.errors += usize::from(finding.severity == Severity::Error);
@@ -154,12 +160,20 @@ impl Findings {
         }
     }
 
-    pub(crate) fn has_errors(&self) -> bool {
+    /// Reports a value of the right type that does not do.
+    pub fn invalid(&mut self, node: &Node, what: impl fmt::Display, why: impl fmt::Display) {
+        let written = node.scalar().unwrap_or_default();
+        let message = format!("{what} cannot be {written:?}");
+        self.push(Finding::error(node.span, message).help(why.to_string()));
+    }
+
+    /// Whether an error is among them.
+    pub fn has_errors(&self) -> bool {
         self.errors > 0
     }
 
     /// `did you mean "x"?` for a word that is close to one of the known.
-    pub(crate) fn did_you_mean<'a>(
+    pub fn did_you_mean<'a>(
         &mut self,
         word: &str,
         known: impl IntoIterator<Item = &'a str>,
@@ -170,7 +184,7 @@ impl Findings {
     }
 
     /// The diagnostics, in the order of the files; warnings that say the same are one.
-    pub(crate) fn finish(self) -> Diagnostics {
+    pub fn finish(self) -> Diagnostics {
         let Self {
             sources, mut list, ..
         } = self;
@@ -244,7 +258,11 @@ fn first_line(text: &str, span: Span) -> Range<usize> {
 
 /// The closest of the known words, if one is close.
 fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
+    // Of one letter every other is close.
+    let limit = match word.chars().count() {
+        0 | 1 => 0,
+        length => (length / 3).clamp(1, 3),
+    };
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(word, name), name))
