@@ -11,7 +11,7 @@ use std::rc::Rc;
 use model::{
     Activation, ActivationMode, AppName, AppSpec, Condition, Dependency, HealthTest, Healthcheck,
     Hold, Image, Limits, Mount, Port, Protocol, Publish, Rest, Scale, ServiceSpec, Signal,
-    Transport, VolumeSpec,
+    Transport, VolumeSpec, WrittenFile,
 };
 use serde_json::{Map, Value, json};
 use text::{Diagnostics, Entry, Finding, Findings, Key, Node, Source, Span};
@@ -50,10 +50,27 @@ fn value(app: &AppSpec) -> Value {
     let volumes = app.volumes.iter();
     let volumes = volumes.map(|(name, spec)| (name.to_string(), volume(spec)));
     root.insert("volumes".into(), volumes.collect::<Map<_, _>>().into());
+    let files = app.services.iter().flat_map(|(name, spec)| {
+        let file = |(index, file)| (file_name(name.as_str(), index), content(file));
+        (0..).zip(&spec.files).map(file)
+    });
+    let files: Map<_, _> = files.collect();
+    if !files.is_empty() {
+        root.insert("configs".into(), files.into());
+    }
     let services = app.services.iter();
     let services = services.map(|(name, spec)| (name.to_string(), service(spec)));
     root.insert("services".into(), services.collect::<Map<_, _>>().into());
     root.into()
+}
+
+/// A file is written as a config of its own.
+fn file_name(service: &str, index: usize) -> String {
+    format!("{service}-file-{index}")
+}
+
+fn content(file: &WrittenFile) -> Value {
+    json!({ "content": escape(&file.content) })
 }
 
 fn volume(spec: &VolumeSpec) -> Value {
@@ -118,6 +135,14 @@ fn service(spec: &ServiceSpec) -> Value {
     }
     networks(spec, &mut keys);
     keys.put_filled("volumes", spec.mounts.iter().map(mount).collect());
+    let files = (0..).zip(&spec.files).map(|(index, file)| {
+        json!({
+            "source": file_name(spec.name.as_str(), index),
+            "target": path(&file.target),
+            "mode": format!("{:04o}", file.mode),
+        })
+    });
+    keys.put_filled("configs", files.collect());
     keys.put("read_only", spec.read_only);
     keys.put("stop_signal", signal(spec.stop_signal));
     keys.put("stop_grace_period", duration(spec.stop_grace_period));

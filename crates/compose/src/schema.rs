@@ -43,7 +43,7 @@ pub(crate) enum Shape {
 }
 
 /// A value that is one word, number or flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Scalar {
     Text,
     /// Text or a number, kept as text.
@@ -72,6 +72,8 @@ pub(crate) enum Scalar {
     Exposed,
     Address,
     Choice(&'static [&'static str]),
+    /// Text that these words describe, if this says that it is so.
+    Like(fn(&str) -> bool, &'static str),
 }
 
 /// Which names people may choose.
@@ -161,6 +163,15 @@ pub(crate) enum Presence {
 impl Row {
     const fn ignored(self, note: &'static str) -> Self {
         let honour = Honour::Ignored;
+        Self {
+            honour,
+            note,
+            ..self
+        }
+    }
+
+    const fn on(self, engines: &'static [Engine], note: &'static str) -> Self {
+        let honour = Honour::On(engines);
         Self {
             honour,
             note,

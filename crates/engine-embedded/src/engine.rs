@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::failure::Failure;
 use crate::keeper::protocol::{
     self, Answer, Call, Egress, HostLine, Limits, Missing, Mount, Program, RootAccess, Seen,
-    SeenState, Size, StartWish, Timings,
+    SeenState, Size, StartWish, Timings, WrittenFile,
 };
 use crate::link::{Asked, Gone, Link, News};
 use crate::logs::LogReader;
@@ -532,6 +532,7 @@ fn start_wish(wish: &InstanceWish) -> Result<StartWish, EngineError> {
         hostname: hostname(spec.hostname.clone().unwrap_or_else(|| wish.id.short())),
         hosts: host_lines(&wish.hosts),
         mounts: spec.mounts.iter().map(mount).collect(),
+        files: spec.files.iter().map(written).collect(),
         root: access(spec.read_only),
         limits: Limits {
             memory_max: spec.limits.memory_max,
@@ -565,6 +566,14 @@ fn host_lines(hosts: &[HostNames]) -> Vec<HostLine> {
         names: host.names.clone(),
     };
     hosts.iter().map(line).collect()
+}
+
+fn written(file: &model::WrittenFile) -> WrittenFile {
+    WrittenFile {
+        target: file.target.clone(),
+        content: file.content.clone(),
+        mode: file.mode,
+    }
 }
 
 fn mount(mount: &model::Mount) -> Mount {

@@ -25,6 +25,6 @@ pub use policy::{
 pub use signal::{InvalidSignal, Signal};
 pub use spec::{
     AppSpec, Dependency, Egress, Image, Limits, Mount, NetworkSpec, Port, Protocol, Publish,
-    ServiceSpec, Transport, VolumeSpec,
+    ServiceSpec, Transport, VolumeSpec, WrittenFile,
 };
 pub use time::{Moment, Timestamp};

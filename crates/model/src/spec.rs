@@ -200,6 +200,23 @@ pub enum Mount {
     },
 }
 
+/// A file inside an instance, which it cannot write: a secret or a config whose content the
+/// compose file or the caller's environment says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenFile {
+    /// Absolute, inside.
+    pub target: PathBuf,
+    /// What it says.
+    pub content: String,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl WrittenFile {
+    /// The permission bits where the compose file says none.
+    pub const MODE: u32 = 0o444;
+}
+
 /// What an instance may use at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
@@ -252,6 +269,8 @@ pub struct ServiceSpec {
     pub networks: BTreeMap<NetworkName, BTreeSet<String>>,
     /// File systems inside.
     pub mounts: Vec<Mount>,
+    /// Files inside that come from nowhere on this machine.
+    pub files: Vec<WrittenFile>,
     /// `read_only: true`: the root file system cannot be written.
     pub read_only: bool,
     /// What asks the program to end.
@@ -291,6 +310,7 @@ impl ServiceSpec {
             limits: Limits::default(),
             networks: BTreeMap::new(),
             mounts: Vec::new(),
+            files: Vec::new(),
             read_only: false,
             stop_signal: Signal::TERM,
             stop_grace_period: Self::STOP_GRACE_PERIOD,

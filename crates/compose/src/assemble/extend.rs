@@ -70,9 +70,15 @@ impl Assembly<'_> {
             None => self.base_here(here, &service, &extends, scope, chain),
         };
         chain.pop();
-        if let (Some(base), Some(entry)) = (base, here.entries.get_mut(index)) {
-            let over = std::mem::replace(&mut entry.value, Node::null(entry.key.span));
-            entry.value = merge(base, over, &ONE, self.findings);
+        let Some(entry) = here.entries.get_mut(index) else {
+            return;
+        };
+        match base {
+            Some(base) => {
+                let over = std::mem::replace(&mut entry.value, Node::null(entry.key.span));
+                entry.value = merge(base, over, &ONE, self.findings);
+            }
+            None => lacks_nothing(&mut entry.value),
         }
     }
 
@@ -127,8 +133,9 @@ impl Assembly<'_> {
             chain.push(link);
             let base = self.extend_there(next_file, service, &next, &there, chain);
             chain.pop();
-            if let Some(base) = base {
-                node = merge(base, node, &ONE, self.findings);
+            match base {
+                Some(base) => node = merge(base, node, &ONE, self.findings),
+                None => lacks_nothing(&mut node),
             }
         }
         settle(&mut node);
@@ -216,4 +223,10 @@ impl Assembly<'_> {
         self.extended.insert(key, Rc::clone(&services));
         Some(services)
     }
+}
+
+/// What a service lacks, when the one that it extends is not known, is not known either.
+fn lacks_nothing(service: &mut Node) {
+    let span = service.span;
+    service.or_insert("image", Node::broken(span));
 }

@@ -204,6 +204,12 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn file()(target in path(), content in text(), mode in 0_u32..=0o7777) -> WrittenFile {
+        WrittenFile { target, content, mode }
+    }
+}
+
+prop_compose! {
     fn service()(
         process in process(),
         expose in btree_set(port(), 0..4),
@@ -219,6 +225,7 @@ prop_compose! {
         limits in limits(),
         networks in btree_map(prop::sample::select(NETWORKS.to_vec()), btree_set(text(), 0..3), 0..3),
         mounts in vec(mount(), 0..4),
+        files in vec(file(), 0..3),
         activation in activation(),
     ) -> ServiceSpec {
         let targets = publish.iter().map(|publish| publish.target);
@@ -239,6 +246,10 @@ prop_compose! {
             limits,
             networks: networks.map(|(name, aliases)| (NetworkName::new(name).unwrap(), aliases)).collect(),
             mounts: mounts.into_iter().filter(targets_once).collect(),
+            files: {
+                let mut known = BTreeSet::new();
+                files.into_iter().filter(|file| known.insert(file.target.clone())).collect()
+            },
             activation,
             ..process
         }

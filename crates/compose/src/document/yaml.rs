@@ -73,7 +73,8 @@ fn is_plain(text: &str) -> bool {
         && text.contains(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text
             .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c))
+            .all(|c| c.is_ascii_alphanumeric() || "/._-+:@".contains(c))
+        && !text.ends_with(':')
         && !words.contains(&lower.as_str())
         && matches!(text::yaml::plain(text), text::Value::Text(_))
 }

@@ -32,6 +32,7 @@ impl Lower<'_> {
         self.ports(node, &mut spec);
         self.attachments(node, &mut spec);
         spec.mounts = self.mounts(node);
+        self.files(node, &mut spec);
         spec.limits = self.limits(node);
         spec.healthcheck = self.healthcheck(node);
         spec.restart = self.restart(node);

@@ -1,12 +1,15 @@
-//! File systems of a service: `volumes`, `tmpfs`, `secrets` and `configs`.
+//! File systems and files of a service: `volumes`, `tmpfs`, `secrets` and `configs`.
 
 use std::path::{Path, PathBuf};
 
-use model::{Mount, VolumeName};
+use model::{Mount, ServiceSpec, VolumeName, WrittenFile};
 use text::units;
 
-use super::{Finding, Lower, Node};
+use super::{Entry, Finding, Lower, Node};
 use crate::normalise::octal;
+
+/// The most that the files of a service may hold together which are no files of this machine.
+const WRITTEN_BYTES_MAX: usize = 1 << 20;
 
 impl Lower<'_> {
     pub(super) fn mounts(&mut self, node: &Node) -> Vec<Mount> {
@@ -16,11 +19,6 @@ impl Lower<'_> {
         }
         for item in node.items_at("tmpfs") {
             mounts.extend(self.tmpfs(item));
-        }
-        for (section, key) in [("secrets", "secret"), ("configs", "config")] {
-            for item in node.items_at(section) {
-                mounts.extend(self.file(item, section, key));
-            }
         }
         mounts
     }
@@ -114,40 +112,96 @@ impl Lower<'_> {
         })
     }
 
-    /// A secret or a config, as a file inside.
-    fn file(&mut self, node: &Node, section: &str, kind: &str) -> Option<Mount> {
+    /// Adds the secrets and configs of a service: those of a file as mounts, the others as files.
+    pub(super) fn files(&mut self, node: &Node, spec: &mut ServiceSpec) {
+        for section in ["secrets", "configs"] {
+            for item in node.items_at(section) {
+                match self.file(item, section) {
+                    Some(File::OfMachine(mount)) => spec.mounts.push(mount),
+                    Some(File::Written(file)) => spec.files.push(file),
+                    None => {}
+                }
+            }
+        }
+        let size: usize = spec.files.iter().map(|file| file.content.len()).sum();
+        if size > WRITTEN_BYTES_MAX {
+            let message = format!(
+                "secrets and configs of {size} bytes are written into {}",
+                spec.name
+            );
+            let finding = Finding::error(node.span, message).help(format!(
+                "at most {WRITTEN_BYTES_MAX} are; name files of this machine in `file`"
+            ));
+            self.findings.push(finding);
+            spec.files.clear();
+        }
+    }
+
+    fn file(&mut self, node: &Node, section: &str) -> Option<File> {
         let source = node.text_at("source")?;
         // What is not defined was reported.
-        let declared = self.app.at(section)?.get(source)?;
+        let declared = &self.app.at(section)?.get(source)?.value;
         let folder = match section {
             "secrets" => Path::new("/run/secrets"),
             _ => Path::new("/"),
         };
         let target = folder.join(node.text_at("target").unwrap_or(source));
-        for key in ["uid", "gid", "mode"] {
-            if let Some(entry) = node.get(key) {
-                let message = format!("`{key}` of a {kind} is not honoured");
-                let finding = Finding::warning(entry.key.span, message)
-                    .help("the file is there as it is on this machine, read-only");
-                self.findings.push(finding);
-            }
+        let kind = section.trim_end_matches('s');
+        for key in ["uid", "gid"] {
+            self.not_of_files(node.get(key), kind);
         }
-        if let Some(path) = declared.value.text_at("file") {
-            return Some(Mount::Bind {
+        if let Some(path) = declared.text_at("file") {
+            self.not_of_files(node.get("mode"), kind);
+            return Some(File::OfMachine(Mount::Bind {
                 source: path.into(),
                 target,
                 read_only: true,
                 create_source: false,
-            });
+            }));
         }
-        let sources = ["environment", "content", "external", "driver"];
-        let mut sources = sources.iter().filter_map(|key| declared.value.get(key));
-        let source = sources.next()?;
+        let mode = node.text_at("mode").and_then(octal);
+        Some(File::Written(WrittenFile {
+            target,
+            content: self.content(declared, kind)?,
+            mode: mode.unwrap_or(WrittenFile::MODE),
+        }))
+    }
+
+    /// What a secret or config says that is no file of this machine.
+    fn content(&mut self, declared: &Node, kind: &str) -> Option<String> {
+        if let Some(content) = declared.text_at("content") {
+            return Some(content.to_owned());
+        }
+        if let Some(variable) = declared.at("environment")
+            && let Some(name) = variable.as_text()
+        {
+            let value = self.environment.get(name).cloned();
+            if value.is_none() {
+                let message = format!("the variable `{name}` of a {kind} is not set");
+                let finding = Finding::error(variable.span, message)
+                    .help(format!("set {name} in the environment or in the .env file"));
+                self.findings.push(finding);
+            }
+            return value;
+        }
+        let source = declared
+            .get("external")
+            .or_else(|| declared.get("driver"))?;
         let message = format!("a {kind} by `{}` is not honoured", source.key.text);
         let finding = Finding::warning(source.key.span, message)
             .help("the file is not there; write it beside the compose file and name it in `file`");
         self.findings.push(finding);
         None
+    }
+
+    fn not_of_files(&mut self, entry: Option<&Entry>, kind: &str) {
+        if let Some(entry) = entry {
+            let message = format!("`{}` of a {kind} is not honoured", entry.key.text);
+            let finding = Finding::warning(entry.key.span, message).help(
+                "a file of this machine is shown as it is, read-only; others are of the root",
+            );
+            self.findings.push(finding);
+        }
     }
 
     fn target(&mut self, node: &Node, path: &str) -> Option<PathBuf> {
@@ -173,4 +227,10 @@ impl Lower<'_> {
             }
         }
     }
+}
+
+/// What a secret or config is inside.
+enum File {
+    OfMachine(Mount),
+    Written(WrittenFile),
 }

@@ -43,7 +43,7 @@ impl Normalise<'_> {
             Scalar::Whole(least, most) => whole(node, least, most),
             Scalar::Number => number(node),
             Scalar::Duration => duration(node),
-            Scalar::Bytes | Scalar::Swap => bytes(node, scalar == Scalar::Swap),
+            Scalar::Bytes | Scalar::Swap => bytes(node, matches!(scalar, Scalar::Swap)),
             Scalar::Mode => mode(node),
             Scalar::Devices => match node.as_text() {
                 Some(text) if text.eq_ignore_ascii_case("all") => Ok(Value::Integer(-1)),
@@ -78,6 +78,10 @@ impl Normalise<'_> {
                 address.map_err(|_| Wrong::value(why))?;
                 Ok(Value::Text(text.to_owned()))
             }
+            Scalar::Like(is, help) => match text()? {
+                text if is(text) => Ok(Value::Text(text.to_owned())),
+                _ => Err(Wrong::value(help)),
+            },
             Scalar::Choice(words) => {
                 let text = text()?;
                 if words.contains(&text) {

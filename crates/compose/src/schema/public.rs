@@ -157,6 +157,7 @@ impl Scalar {
             | Self::Devices
             | Self::Published
             | Self::Exposed
+            | Self::Like(..)
             | Self::Address => Kind::Text,
             Self::Flag => Kind::Flag,
             Self::Whole(..) => Kind::Whole,

@@ -27,6 +27,14 @@ const SECRET_MOUNTS: Shape = Shape::List(
     &Shape::Short(Short::FileMount, &FILE_MOUNT),
     Unique::File("/run/secrets"),
 );
+const CONTAINER_NAME: Shape = Shape::One(Scalar::Like(
+    is_container_name,
+    "it is two or more letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+));
+const PULL_POLICY: Shape = Shape::One(Scalar::Like(
+    is_pull_policy,
+    "it is one of always, never, build, missing, refresh, daily, weekly, or every_12h",
+));
 const ULIMITS: Shape = Shape::Named(Names::Any, &Shape::Short(Short::Ulimit, &ULIMIT));
 const LIMITED_PATHS: Shape = Shape::List(&Shape::Table(&RATE), Unique::Any);
 
@@ -45,7 +53,7 @@ pub(crate) const SERVICE: Table = Table::new(
         row("cgroup_parent", TEXT).ignored("instances are in the control group of Roadstead"),
         row("command", Shape::Command),
         row("configs", FILE_MOUNTS),
-        row("container_name", TEXT).ignored("instances are called SERVICE-NUMBER"),
+        row("container_name", CONTAINER_NAME).ignored("instances are called SERVICE-NUMBER"),
         row("cpu_count", COUNT).ignored(NO_WEIGHTS),
         row("cpu_percent", whole(0, 100)).ignored(NO_WEIGHTS),
         row("cpu_period", QUANTITY).ignored(NO_WEIGHTS),
@@ -136,7 +144,7 @@ pub(crate) const SERVICE: Table = Table::new(
         row("profiles", TEXTS),
         row("provider", Shape::Table(&PROVIDER))
             .ignored("no provider is run; the service is left out, and nothing waits for it"),
-        row("pull_policy", TEXT).ignored(PULL),
+        row("pull_policy", PULL_POLICY).ignored(PULL),
         row("pull_refresh_after", TEXT).ignored(PULL),
         row("read_only", FLAG),
         row("restart", TEXT),
@@ -397,3 +405,25 @@ const MOUNT_VOLUME: Table = Table::new(
 const MOUNT_TMPFS: Table = Table::new("`tmpfs`", &[row("mode", MODE), row("size", BYTES)]);
 
 const MOUNT_IMAGE: Table = Table::new("`image`", &[row("subpath", TEXT)]);
+
+fn is_container_name(text: &str) -> bool {
+    let inside = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    text.len() > 1
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(inside)
+}
+
+fn is_pull_policy(text: &str) -> bool {
+    let words = [
+        "always",
+        "never",
+        "build",
+        "if_not_present",
+        "missing",
+        "refresh",
+        "daily",
+        "weekly",
+    ];
+    let every = text.strip_prefix("every_").map(text::units::duration);
+    words.contains(&text) || matches!(every, Some(Ok(_)))
+}

@@ -104,6 +104,7 @@ pub(crate) struct StartWish {
     pub(crate) hostname: String,
     pub(crate) hosts: Vec<HostLine>,
     pub(crate) mounts: Vec<Mount>,
+    pub(crate) files: Vec<WrittenFile>,
     pub(crate) root: RootAccess,
     pub(crate) limits: Limits,
     pub(crate) captures: usize,
@@ -165,6 +166,14 @@ pub(crate) enum Mount {
         size_max: Option<u64>,
         mode: Option<u32>,
     },
+}
+
+/// A file that the instance can read and not write.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct WrittenFile {
+    pub(crate) target: PathBuf,
+    pub(crate) content: String,
+    pub(crate) mode: u32,
 }
 
 /// What happens when the source of a bind is not there.

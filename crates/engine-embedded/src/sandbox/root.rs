@@ -17,7 +17,7 @@ use super::plan::{Mounts, Piece};
 use super::tree::{Access, Tree, bind_onto, mount_onto, path_of, set_only_this_read_only};
 use super::{Layout, devices};
 use crate::failure::{Attempt, Failure};
-use crate::keeper::protocol::{Missing, Mount, RootAccess};
+use crate::keeper::protocol::{Missing, Mount, RootAccess, WrittenFile};
 
 /// Where the running executable is inside every instance; the directory is last in its PATH.
 pub(crate) const EXECUTABLES: &str = "/.roads/bin";
@@ -36,6 +36,9 @@ pub(crate) fn build(layout: &Layout<'_>) -> Result<(), Failure> {
     let pieces = pieces(layout, &tree)?;
     for (index, wished) in layout.wish.mounts.iter().enumerate() {
         mount_wished(layout, &tree, wished, index)?;
+    }
+    for (index, file) in layout.wish.files.iter().enumerate() {
+        show_file(layout, &tree, file, index)?;
     }
     for piece in &pieces {
         set_only_this_read_only(piece).attempt(|| "cannot make the root read-only")?;
@@ -274,6 +277,28 @@ fn mount_wished(
                 .attempt(|| format!("cannot mount memory at {}", target.display()))
         }
     }
+}
+
+/// Writes a file beside the private root and shows it inside, where it cannot be written.
+fn show_file(
+    layout: &Layout<'_>,
+    tree: &Tree,
+    file: &WrittenFile,
+    index: usize,
+) -> Result<(), Failure> {
+    let what = || format!("cannot write {}", file.target.display());
+    let folder = layout.private.join("files");
+    make_directory(&folder, 0o755)?;
+    let source = folder.join(index.to_string());
+    // What an earlier start has written cannot be written again.
+    match fs::remove_file(&source) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).attempt(what)?,
+        Ok(()) | Err(_) => {}
+    }
+    fs::write(&source, &file.content).attempt(what)?;
+    fs::set_permissions(&source, Permissions::from_mode(file.mode & 0o7777)).attempt(what)?;
+    let read_only = RootAccess::ReadOnly;
+    bind(tree, &source, &file.target, read_only, Missing::Fail)
 }
 
 fn bind(

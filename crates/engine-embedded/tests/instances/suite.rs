@@ -46,6 +46,7 @@ const TESTS: &[(&str, Test)] = tests![
     files::private_files_survive_a_restart_and_not_a_removal,
     files::volumes_persist_and_anonymous_ones_do_not,
     files::binds_are_as_the_file_says,
+    files::written_files_are_read_and_not_written,
     files::memory_is_mounted_with_its_size_and_mode,
     files::a_read_only_root_leaves_volumes_writable,
     files::a_link_left_inside_leads_nowhere,

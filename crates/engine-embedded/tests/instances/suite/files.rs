@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use model::{Mount, VolumeName};
+use model::{Mount, VolumeName, WrittenFile};
 use ports::{Engine, EngineError, Volumes};
 
 use crate::world::World;
@@ -60,6 +60,28 @@ pub(crate) async fn volumes_persist_and_anonymous_ones_do_not(world: World) {
         .unwrap();
     assert_eq!(world.lines(&wish.id).await, []);
     assert_eq!(world.output(&wish).await, "new\nnew");
+}
+
+pub(crate) async fn written_files_are_read_and_not_written(world: World) {
+    let script = "cat /run/secrets/key /etc/app/settings; stat -c %a /run/secrets/key
+        echo x 2>/dev/null > /etc/app/settings || echo read-only";
+    let file = |target: &str, content: &str, mode| WrittenFile {
+        target: target.into(),
+        content: content.to_owned(),
+        mode,
+    };
+    let wish = world.shell(script).with(|spec| {
+        spec.files = vec![
+            file("/run/secrets/key", "s3cret\n", 0o400),
+            file("/etc/app/settings", "$A é\n", WrittenFile::MODE),
+        ];
+    });
+    let expected = "s3cret\n$A é\n400\nread-only";
+    // A second start writes them again.
+    assert_eq!(world.output(&wish).await, expected);
+    let (_, lines) = world.run(&wish).await;
+    let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(texts[4..].join("\n"), expected);
 }
 
 pub(crate) async fn binds_are_as_the_file_says(world: World) {
