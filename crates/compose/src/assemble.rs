@@ -22,8 +22,8 @@ use crate::schema::{APP, SERVICE, Shape};
 pub(crate) const WHOLE: Shape = Shape::Table(&APP);
 /// One service.
 const ONE: Shape = Shape::Table(&SERVICE);
-/// The most values that extended services hold together; each copy counts.
-const COPIED_MAX: usize = 4_000_000;
+/// The most values that all files hold together, the copies of extended services included.
+const VALUES_MAX: usize = 2_000_000;
 
 /// What assembling files needs, and what it has seen.
 pub(crate) struct Assembly<'a> {
@@ -31,8 +31,10 @@ pub(crate) struct Assembly<'a> {
     pub(crate) files: &'a dyn ReadFile,
     /// How many ports were read from ranges.
     ports: usize,
-    /// How many values were copied from extended services.
-    copied: usize,
+    /// How many values were read, and copied from extended services.
+    values: usize,
+    /// How much text the variables have made.
+    bytes: usize,
     /// How many files were included.
     included: usize,
     /// The services of files that were extended, each by the scope of who asked and its path.
@@ -50,7 +52,8 @@ impl<'a> Assembly<'a> {
             findings,
             files,
             ports: 0,
-            copied: 0,
+            values: 0,
+            bytes: 0,
             included: 0,
             extended: BTreeMap::new(),
             inherited: BTreeMap::new(),
@@ -63,13 +66,9 @@ impl<'a> Assembly<'a> {
     }
 
     fn app_in(&mut self, documents: Vec<Node>, scope: &Scope, chain: &Chain) -> Option<Node> {
-        let mut interpolation = Interpolation::new(&scope.environment);
         let mut app: Option<Node> = None;
         for mut document in documents {
-            match scope.variables {
-                Variables::Replaced => interpolation.apply(&mut document, self.findings),
-                Variables::Kept => {}
-            }
+            self.interpolate(&mut document, scope);
             let mut document = self.long(document, &WHOLE, scope, What::The("a compose file"));
             document = self.include(document, scope, chain);
             self.extend(&mut document, scope);
@@ -87,6 +86,29 @@ impl<'a> Assembly<'a> {
         Some(app)
     }
 
+    fn interpolate(&mut self, document: &mut Node, scope: &Scope) {
+        match scope.variables {
+            Variables::Replaced => {
+                Interpolation::new(&scope.environment, &mut self.bytes)
+                    .apply(document, self.findings);
+            }
+            Variables::Kept => {}
+        }
+    }
+
+    /// Whether so many more values may be; the first that may not are reported.
+    fn afford(&mut self, values: usize, at: Span) -> bool {
+        let before = self.values;
+        self.values = before.saturating_add(values);
+        if before <= VALUES_MAX && self.values > VALUES_MAX {
+            let message = format!("all files together hold more than {VALUES_MAX} values");
+            let finding = Finding::error(at, message);
+            let help = "a service is extended, or a file included, too often";
+            self.findings.push(finding.help(help));
+        }
+        self.values <= VALUES_MAX
+    }
+
     fn long(&mut self, node: Node, shape: &Shape, scope: &Scope, what: What<'_>) -> Node {
         let mut normalise = Normalise {
             findings: self.findings,
@@ -101,6 +123,11 @@ impl<'a> Assembly<'a> {
         let failed = self.findings.has_errors();
         let mut documents = yaml::parse(source, self.findings);
         documents.retain(|document| document.value != Value::Null);
+        for document in &documents {
+            if !self.afford(document.size(), document.span) {
+                return Vec::new();
+            }
+        }
         if documents.is_empty() && failed == self.findings.has_errors() {
             let path = self.findings.sources.get(source).map(|s| s.path.clone());
             let span = Span {

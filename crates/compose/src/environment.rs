@@ -33,6 +33,24 @@ pub(crate) fn read_files(
     }
 }
 
+/// Gives configs that come from a variable its value, where it is set. A secret's is not written
+/// down.
+pub(crate) fn config_contents(app: &mut Node, environment: &BTreeMap<String, String>) {
+    let Some(configs) = app.get_mut("configs") else {
+        return;
+    };
+    for config in configs.value.entries_mut() {
+        let config = &mut config.value;
+        let variable = config.at("environment");
+        let value = variable.and_then(|variable| environment.get(variable.as_text()?).cloned());
+        if let Some(value) = value
+            && let Some(variable) = config.take("environment")
+        {
+            config.or_insert("content", Node::text(variable.value.span, value));
+        }
+    }
+}
+
 /// What a file that is not there means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Missing {

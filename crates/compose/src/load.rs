@@ -13,7 +13,7 @@ use text::{
 
 use crate::assemble::Assembly;
 use crate::complete::{complete, default_network};
-use crate::environment::read_files;
+use crate::environment::{config_contents, read_files};
 use crate::lower::Lower;
 use crate::normalise::Scope;
 use crate::resolved::Resolved;
@@ -227,9 +227,6 @@ pub(crate) fn resolved(
     let all_profiles = all_profiles.collect();
     let others = select(&mut document, selection, profiles, findings);
     default_network(&mut document);
-    if scope.variables == Variables::Replaced {
-        read_files(&mut document, scope, files, findings);
-    }
     let mut environment = inherited;
     environment.extend(
         scope
@@ -237,6 +234,10 @@ pub(crate) fn resolved(
             .iter()
             .map(|(k, v)| (k.clone(), v.clone())),
     );
+    if scope.variables == Variables::Replaced {
+        read_files(&mut document, scope, files, findings);
+        config_contents(&mut document, &environment);
+    }
     let resolved = Resolved {
         document,
         variables: scope.variables,

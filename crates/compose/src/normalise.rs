@@ -73,7 +73,8 @@ impl Normalise<'_> {
     /// A value of this shape in its long form.
     pub(crate) fn value(&mut self, node: Node, shape: &Shape, what: What<'_>) -> Node {
         let tag = node.tag;
-        let as_it_is = matches!(node.value, Value::Null | Value::Broken) || self.is_template(&node);
+        let as_it_is =
+            matches!(node.value, Value::Null | Value::Broken) || self.is_template(&node, shape);
         let node = match tag {
             Tag::Reset => Node::null(node.span),
             Tag::None | Tag::Override if as_it_is => node,
@@ -82,9 +83,26 @@ impl Normalise<'_> {
         Node { tag, ..node }
     }
 
-    /// Whether it is a text with a variable that stays.
-    fn is_template(&self, node: &Node) -> bool {
+    /// Whether it is a text with a variable that stays, where that says nothing of its form.
+    fn is_template(&self, node: &Node, shape: &Shape) -> bool {
+        let has_form = match shape {
+            Shape::OneOrMany(..) => true,
+            Shape::Short(short, _) => short.is_of_one_key(),
+            Shape::Any
+            | Shape::One(_)
+            | Shape::Command
+            | Shape::Test
+            | Shape::Assignments(_)
+            | Shape::Hosts
+            | Shape::List(..)
+            | Shape::Table(_)
+            | Shape::Named(..)
+            | Shape::NamesOr(..)
+            | Shape::Gpus(_)
+            | Shape::External => false,
+        };
         self.scope.variables == Variables::Kept
+            && !has_form
             && node.as_text().is_some_and(|text| text.contains('$'))
     }
 

@@ -107,6 +107,21 @@ pub(crate) enum Short {
     Ulimit,
 }
 
+impl Short {
+    /// Whether the short form is the value of one key of the mapping, whatever it says.
+    pub(crate) fn is_of_one_key(self) -> bool {
+        match self {
+            Self::Activation
+            | Self::Build
+            | Self::EnvFile
+            | Self::Extends
+            | Self::FileMount
+            | Self::Include => true,
+            Self::Device | Self::Mount | Self::Port | Self::Ulimit => false,
+        }
+    }
+}
+
 /// When two items of a list are one; the later counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unique {

@@ -20,6 +20,9 @@ pub enum Format {
     Raw,
 }
 
+/// The most text that the values of one file may be together; they may be made of each other.
+const BYTES_MAX: usize = 32 << 20;
+
 /// Reads the file into `variables`. `outer` comes before what the file itself has set.
 pub fn read(
     source: u32,
@@ -40,9 +43,10 @@ pub fn read(
         outer,
         variables,
         findings,
+        bytes: 0,
     };
     let mut at = 0;
-    while at < text.len() {
+    while at < text.len() && reader.bytes <= BYTES_MAX {
         at = reader.statement(at);
     }
 }
@@ -56,6 +60,8 @@ struct Reader<'a> {
     outer: &'a Lookup<'a>,
     variables: &'a mut BTreeMap<String, String>,
     findings: &'a mut Findings,
+    /// How long the values are together.
+    bytes: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -100,6 +106,13 @@ impl<'a> Reader<'a> {
             ),
             Format::Quoted => self.value(value_start, next),
         };
+        self.bytes += value.len();
+        if self.bytes > BYTES_MAX {
+            let message = format!("the variables are more than {BYTES_MAX} bytes of text");
+            let finding = Finding::error(self.span(start, name.len()), message);
+            self.findings
+                .push(finding.help("one is made of another too often"));
+        }
         self.variables.insert(name.to_owned(), value);
         next
     }
@@ -271,6 +284,17 @@ mod tests {
     fn a_raw_value_is_what_it_is() {
         let (variables, _) = read_text("A=\"$B\" # c\n", Format::Raw);
         assert_eq!(variables.get("A").map(String::as_str), Some("\"$B\" # c"));
+    }
+
+    #[test]
+    fn values_of_each_other_are_no_bomb() {
+        let mut text = "A0=x\n".to_owned();
+        for index in 1..60 {
+            text += &format!("A{index}=$A{}$A{}\n", index - 1, index - 1);
+        }
+        assert!(read_text(&text, Format::Quoted).1.has_errors());
+        let long = format!("A={}\nB={}", "x".repeat(1 << 20), "$A".repeat(1 << 20));
+        assert!(read_text(&long, Format::Quoted).1.has_errors());
     }
 
     #[test]

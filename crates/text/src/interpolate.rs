@@ -8,11 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Finding, Findings};
+use crate::source::Span;
 use crate::tree::{Node, Value};
 
 /// The deepest nesting of words.
 const DEPTH_MAX: usize = 32;
-/// The most text that one load may grow to; a short template with a long variable is a bomb.
+/// The most text that one value may become; a short template with a long variable is a bomb.
+pub(crate) const VALUE_BYTES_MAX: usize = 16 << 20;
+/// The most text that the values of one load may become together.
 const BYTES_MAX: usize = 64 << 20;
 
 /// Why a template has no value, with the part of it that is to blame.
@@ -37,6 +40,9 @@ pub enum Fault<'t> {
     /// Words within words, without end.
     #[error("more than {DEPTH_MAX} variables are nested here")]
     Deep(&'t str),
+    /// A value of more text than any may have.
+    #[error("the variables make more than {VALUE_BYTES_MAX} bytes of text")]
+    Long(&'t str),
 }
 
 impl<'t> Fault<'t> {
@@ -46,6 +52,7 @@ impl<'t> Fault<'t> {
             Self::Unclosed(part)
             | Self::Variable(part)
             | Self::Deep(part)
+            | Self::Long(part)
             | Self::Required { part, .. } => part,
         }
     }
@@ -61,6 +68,7 @@ impl<'t> Fault<'t> {
                 format!("set {name} in the environment or in the .env file")
             }
             Self::Deep(_) => "use fewer".to_owned(),
+            Self::Long(_) => "a long variable is used too often".to_owned(),
         }
     }
 }
@@ -92,6 +100,9 @@ fn expand<'t>(
     while let Some(dollar) = rest.find('$') {
         let (before, from) = rest.split_at(dollar);
         value.push_str(before);
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(Fault::Long(template));
+        }
         let after = &from[1..];
         if let Some(after) = after.strip_prefix('$') {
             value.push('$');
@@ -185,49 +196,28 @@ fn split_name(text: &str) -> (&str, &str) {
     text.split_at(end.unwrap_or(text.len()))
 }
 
-/// Interpolates every value of a document; keys stay as they are.
+/// Interpolates every value of documents; keys stay as they are.
 #[derive(Debug)]
 pub struct Interpolation<'a> {
     variables: &'a BTreeMap<String, String>,
-    bytes: usize,
+    bytes: &'a mut usize,
 }
 
 impl<'a> Interpolation<'a> {
-    /// With these variables.
-    pub fn new(variables: &'a BTreeMap<String, String>) -> Self {
-        Self {
-            variables,
-            bytes: 0,
-        }
+    /// With these variables; `bytes` counts the text that they have made in one load.
+    pub fn new(variables: &'a BTreeMap<String, String>, bytes: &'a mut usize) -> Self {
+        Self { variables, bytes }
     }
 
     /// Replaces the texts below `node`. What is wrong is reported, and the value broken.
     pub fn apply(&mut self, node: &mut Node, findings: &mut Findings) {
         match &mut node.value {
             Value::Text(text) if text.contains('$') => {
-                let lookup = |name: &str| self.variables.get(name).cloned();
-                match interpolate(text, &lookup) {
-                    Ok((value, unset)) => {
-                        for name in unset {
-                            let span = node.span.narrow(&findings.sources, name);
-                            findings.push(not_set(span, name));
-                        }
-                        self.bytes += value.len();
-                        node.value = Value::Text(value);
-                    }
-                    Err(fault) => {
-                        let span = node.span.narrow(&findings.sources, fault.part());
-                        let finding = Finding::error(span, fault.to_string()).help(fault.help());
-                        findings.push(finding);
-                        node.value = Value::Broken;
-                    }
-                }
-                if self.bytes > BYTES_MAX {
-                    let message = format!("the variables make more than {BYTES_MAX} bytes of text");
-                    let finding = Finding::error(node.span, message);
-                    findings.push(finding.help("a long variable is used too often"));
-                    node.value = Value::Broken;
-                }
+                let text = std::mem::take(text);
+                node.value = match self.value(&text, node.span, findings) {
+                    Some(value) => Value::Text(value),
+                    None => Value::Broken,
+                };
             }
             Value::List(items) => {
                 for item in items {
@@ -247,9 +237,38 @@ impl<'a> Interpolation<'a> {
             | Value::Broken => {}
         }
     }
+
+    fn value(&mut self, template: &str, span: Span, findings: &mut Findings) -> Option<String> {
+        if *self.bytes > BYTES_MAX {
+            // It was reported, and the rest is as long.
+            return None;
+        }
+        let lookup = |name: &str| self.variables.get(name).cloned();
+        match interpolate(template, &lookup) {
+            Ok((value, unset)) => {
+                for name in unset {
+                    let span = span.narrow(&findings.sources, name);
+                    findings.push(not_set(span, name));
+                }
+                *self.bytes += value.len();
+                if *self.bytes <= BYTES_MAX {
+                    return Some(value);
+                }
+                let message = format!("the variables make more than {BYTES_MAX} bytes of text");
+                let finding = Finding::error(span, message);
+                findings.push(finding.help("a long variable is used too often"));
+            }
+            Err(fault) => {
+                let span = span.narrow(&findings.sources, fault.part());
+                let finding = Finding::error(span, fault.to_string()).help(fault.help());
+                findings.push(finding);
+            }
+        }
+        None
+    }
 }
 
-fn not_set(span: crate::source::Span, name: &str) -> Finding {
+fn not_set(span: Span, name: &str) -> Finding {
     Finding::warning(span, format!("the variable `{name}` is not set"))
         .because("nothing stands here")
         .help(format!(

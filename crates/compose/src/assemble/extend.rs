@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use text::{Entry, Finding, Interpolation, Node, Value};
+use text::{Entry, Finding, Node, Value};
 
-use super::{Assembly, COPIED_MAX, ONE, Scope, Variables};
+use super::{Assembly, ONE, Scope};
 use crate::merge::{merge, settle};
 use crate::normalise::What;
 
@@ -180,12 +180,7 @@ impl Assembly<'_> {
 
     /// A copy, counted.
     fn copied(&mut self, mut base: Node, extends: &Entry) -> Option<Node> {
-        self.copied += base.size();
-        if self.copied > COPIED_MAX {
-            let message = format!("extended services hold more than {COPIED_MAX} values");
-            let finding = Finding::error(extends.key.span, message);
-            let help = "a large service is extended too often";
-            self.findings.push(finding.help(help));
+        if !self.afford(base.size(), extends.key.span) {
             return None;
         }
         settle(&mut base);
@@ -206,13 +201,9 @@ impl Assembly<'_> {
         let span = extends.value.get("file");
         let span = span.map_or(extends.value.span, |entry| entry.value.span);
         let source = self.open(&file.to_string_lossy(), span, "extended here")?;
-        let mut interpolation = Interpolation::new(&scope.environment);
         let mut services = BTreeMap::new();
         for mut document in self.parse(source) {
-            match scope.variables {
-                Variables::Replaced => interpolation.apply(&mut document, self.findings),
-                Variables::Kept => {}
-            }
+            self.interpolate(&mut document, scope);
             let found = document.take("services").map(|entry| entry.value.value);
             if let Some(Value::Mapping(entries)) = found {
                 let entries = entries.into_iter();

@@ -16,7 +16,7 @@ use crate::merge::merge;
 use crate::resolved::Section;
 
 /// The most files that are included; a few that include each other twice are very many.
-const FILES_MAX: usize = 10_000;
+const FILES_MAX: usize = 1_000;
 
 impl Assembly<'_> {
     /// A long document over all that it includes.

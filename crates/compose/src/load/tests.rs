@@ -252,3 +252,67 @@ fn variables_do_not_make_a_bomb() {
     let error = load(&request, &NoFiles).unwrap_err().to_string();
     assert!(error.contains("bytes of text"), "{error}");
 }
+
+/// Files by their absolute paths.
+struct Files(BTreeMap<PathBuf, String>);
+
+impl ReadFile for Files {
+    fn read(&self, path: &Path) -> Result<String, ReadFileError> {
+        self.0.get(path).cloned().ok_or(ReadFileError::Missing)
+    }
+}
+
+#[test]
+fn files_that_multiply_come_to_an_end() {
+    // Each includes the next twice, by different names; and each extends a larger service.
+    let include = |to: usize| format!("include: [a{to}.yaml, ./x/../b{to}.yaml]\n");
+    let service = |name: &str| format!("services: {{ {name}: {{ image: host }} }}\n");
+    let mut files = BTreeMap::new();
+    for index in 0..30_usize {
+        for name in ["a", "b"] {
+            let path = PathBuf::from(format!("/home/me/My App/{name}{index}.yaml"));
+            files.insert(
+                path,
+                include(index + 1) + &service(&format!("{name}{index}")),
+            );
+        }
+    }
+    let started = request(&(include(0) + &service("web")));
+    let error = load(&started, &Files(files)).unwrap_err().to_string();
+    assert!(
+        error.contains("more than 1000 files are included"),
+        "{error}"
+    );
+
+    let labels: String = (0..20_000).map(|label| format!("l{label}: x, ")).collect();
+    let mut text = format!("services:\n  base: {{ image: host, labels: {{ {labels} }} }}\n");
+    for index in 0..1_000 {
+        text += &format!("  s{index}: {{ extends: base }}\n");
+    }
+    let error = load(&request(&text), &NoFiles).unwrap_err().to_string();
+    assert!(error.contains("values"), "{error}");
+}
+
+#[test]
+fn variables_that_are_kept_stay_as_they_are_written() {
+    let request = Request {
+        variables: Variables::Kept,
+        ..request(
+            "services:
+               web:
+                 image: \"web:${TAG:-7}\"
+                 ports: [\"${PORT}:80\", \"81:81\"]
+                 environment: { A: \"$$x ${B}\" }
+                 env_file: \"${FILE}\"
+                 deploy: { replicas: \"${COUNT}\" }",
+        )
+    };
+    let (resolved, _) = resolve(&request, &NoFiles).unwrap();
+    let web = resolved.part(crate::Section::Services, "web").unwrap();
+    assert_eq!(web["image"], "web:${TAG:-7}");
+    assert_eq!(web["ports"][0], "${PORT}:80");
+    assert_eq!(web["ports"][1]["target"], 81);
+    assert_eq!(web["environment"]["A"], "$$x ${B}");
+    assert_eq!(web["env_file"][0]["path"], "${FILE}");
+    assert_eq!(web["deploy"]["replicas"], "${COUNT}");
+}

@@ -82,7 +82,7 @@ impl Normalise<'_> {
         match (item, node.tag) {
             (_, Tag::Reset) => {}
             (Shape::Short(short, table), Tag::None | Tag::Override)
-                if !self.is_template(&node) && node.value != Value::Null =>
+                if !self.is_template(&node, item) && node.value != Value::Null =>
             {
                 long.extend(self.short(node, *short, table, what));
             }
