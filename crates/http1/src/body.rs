@@ -44,6 +44,8 @@ pub struct Piece {
     pub consumed: usize,
     /// Which of them are payload; perhaps none. It ends at `consumed`.
     pub payload: Range<usize>,
+    /// Which of them belong to the lines of trailer fields; see [`trailer_fields`].
+    pub trailer: Range<usize>,
     /// Whether the body goes on.
     pub state: State,
 }
@@ -86,6 +88,40 @@ enum Line {
     TrailerValue,
     TrailerFeed,
     EndFeed,
+}
+
+impl Line {
+    /// Whether this byte, which comes next, belongs to a trailer field's line.
+    fn is_of_trailer_field(self, byte: u8) -> bool {
+        match self {
+            Self::Trailer => byte != b'\r',
+            Self::TrailerName | Self::TrailerValue | Self::TrailerFeed => true,
+            Self::Size { .. }
+            | Self::Extension { .. }
+            | Self::SizeFeed { .. }
+            | Self::DataReturn
+            | Self::DataFeed
+            | Self::EndFeed => false,
+        }
+    }
+}
+
+/// Names and values in the trailer lines that [`Decoder::piece`] found, all of them together.
+pub fn trailer_fields(lines: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    let lines = lines.split(|&byte| byte == b'\n');
+    lines.filter_map(|line| {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = str::from_utf8(&line[..colon]).ok()?;
+        Some((name, line[colon + 1..].trim_ascii()))
+    })
+}
+
+/// Whether a field of this name may stand in a trailer (RFC 9110 §6.5.1).
+#[must_use]
+pub fn may_trail(name: &str) -> bool {
+    let mut known = TrailerName::default();
+    name.bytes().for_each(|byte| known.push(byte));
+    known.may_trail().is_ok()
 }
 
 const SIZE: Line = Line::Size { size: 0, digits: 0 };
@@ -143,6 +179,7 @@ impl Decoder {
     /// The first wrong byte, or a bound that is crossed.
     pub fn piece(&mut self, input: &[u8]) -> Result<Piece, Reject> {
         let mut consumed = 0;
+        let mut trailer = 0..0;
         while let Some(&byte) = input.get(consumed) {
             let begin = consumed;
             let here = input.len() - begin;
@@ -151,6 +188,14 @@ impl Decoder {
                 At::Line(line) => {
                     self.at = self.line_byte(line, byte)?;
                     consumed += 1;
+                    if line.is_of_trailer_field(byte) {
+                        let start = if trailer.is_empty() {
+                            begin
+                        } else {
+                            trailer.start
+                        };
+                        trailer = start..consumed;
+                    }
                     continue;
                 }
                 At::UntilClose => {
@@ -170,12 +215,14 @@ impl Decoder {
             return Ok(Piece {
                 consumed,
                 payload: begin..consumed,
+                trailer,
                 state: self.state(),
             });
         }
         Ok(Piece {
             consumed,
             payload: consumed..consumed,
+            trailer,
             state: self.state(),
         })
     }

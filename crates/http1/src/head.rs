@@ -226,6 +226,30 @@ impl Head {
             .map(|field| (field.name.text(&self.raw), field.value.bytes(&self.raw)))
     }
 
+    /// As [`Head::pairs`], without what ends at this hop: nominated fields, hop-by-hop ones, framing.
+    pub(crate) fn end_to_end(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let passes = |field: &&Field| match field.kind {
+            Kind::Connection
+            | Kind::ContentLength
+            | Kind::Hop
+            | Kind::Host
+            | Kind::Lookalike
+            | Kind::Te
+            | Kind::TransferEncoding
+            | Kind::Upgrade => false,
+            Kind::Expect
+            | Kind::Forwarded
+            | Kind::ForwardedFor
+            | Kind::ForwardedHost
+            | Kind::ForwardedProto
+            | Kind::Other
+            | Kind::Traceparent
+            | Kind::Tracestate => !field.nominated,
+        };
+        let fields = self.fields.iter().filter(passes);
+        fields.map(|field| (field.name.text(&self.raw), field.value.bytes(&self.raw)))
+    }
+
     /// Copies the lines from `start` on for which `keeps` says yes, in as few pieces as possible.
     pub(crate) fn copy(&self, start: usize, out: &mut Vec<u8>, keeps: impl Fn(&Field) -> bool) {
         let mut run = start;

@@ -22,6 +22,7 @@
 
 mod answer;
 pub mod body;
+pub mod fields;
 mod framing;
 mod head;
 mod limits;
@@ -40,4 +41,4 @@ pub use limits::Limits;
 pub use reject::Reject;
 pub use sniff::{Sniff, sniff};
 pub use target::Authority;
-pub use trace::TraceSeed;
+pub use trace::{TraceSeed, is_valid_traceparent};

@@ -287,7 +287,9 @@ impl RequestHead {
     #[must_use]
     pub fn traceparent(&self) -> Option<&str> {
         let mut all = self.head.all(Kind::Traceparent);
-        let value = all.next().filter(|value| trace::is_valid(value))?;
+        let value = all
+            .next()
+            .filter(|value| trace::is_valid_traceparent(value))?;
         if all.next().is_some() {
             None
         } else {
@@ -298,6 +300,19 @@ impl RequestHead {
     /// All fields, as received: names and values, in order.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.head.pairs()
+    }
+
+    /// The fields that another protocol passes on: none that is hop-by-hop, frames the message, or is
+    /// `Host`.
+    pub fn end_to_end_fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.head.end_to_end()
+    }
+
+    /// Whether the client takes trailers: `TE: trailers`.
+    #[must_use]
+    pub fn takes_trailers(&self) -> bool {
+        let trailers = |te: &[u8]| te.eq_ignore_ascii_case(b"trailers");
+        self.head.all(Kind::Te).flat_map(list).any(trailers)
     }
 
     /// What must be remembered to read this request's response.

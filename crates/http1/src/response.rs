@@ -175,6 +175,20 @@ impl ResponseHead {
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.head.pairs()
     }
+
+    /// The fields that another protocol passes on: none that is hop-by-hop or frames the message.
+    pub fn end_to_end_fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.head.end_to_end()
+    }
+
+    /// The length that it declares; where [`ResponseHead::framing`] is none, of a body not sent.
+    #[must_use]
+    pub fn declared_length(&self) -> Option<u64> {
+        match self.declared {
+            Framing::Length(length) => Some(length),
+            Framing::None | Framing::Chunked | Framing::UntilClose => None,
+        }
+    }
 }
 
 fn role(head: &Head, status: u16, asked: Asked, options: Options) -> Result<Role, Reject> {

@@ -1,4 +1,4 @@
-//! Does a connection speak HTTP/1.x? Told from its first bytes, as early as they show it.
+//! Does a connection speak HTTP? Told from its first bytes, as early as they show it.
 
 use crate::syntax::is_token_byte;
 
@@ -7,23 +7,32 @@ use crate::syntax::is_token_byte;
 pub enum Sniff {
     /// A whole request line of HTTP/1.x.
     Http1,
-    /// Whatever follows, it will not become one.
-    NotHttp1,
-    /// It may still become one.
+    /// The whole preface of HTTP/2 (RFC 9113 §3.4): it is spoken with prior knowledge.
+    Http2,
+    /// Whatever follows, it will become neither.
+    Neither,
+    /// It may still become one of the two.
     More,
 }
 
 /// Looks at all the bytes that a connection has delivered so far.
 ///
-/// Only `METHOD target HTTP/1.x` with CR LF counts. So redis' inline `GET key`, mail, TLS and the
-/// preface of HTTP/2 are told apart; what shows no line end within 8 KiB is not HTTP/1.x either.
+/// Only `METHOD target HTTP/1.x` with CR LF counts for HTTP/1.x. So redis' inline `GET key`, mail and
+/// TLS are told apart; what shows no line end within 8 KiB is not HTTP/1.x either.
 #[must_use]
 pub fn sniff(bytes: &[u8]) -> Sniff {
     const LINE_BYTES_MAX: usize = 8 * 1024;
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    if bytes.starts_with(PREFACE) {
+        return Sniff::Http2;
+    }
+    if PREFACE.starts_with(bytes) {
+        return Sniff::More;
+    }
     match line(bytes) {
-        Some(false) => Sniff::NotHttp1,
+        Some(false) => Sniff::Neither,
         Some(true) => Sniff::Http1,
-        None if bytes.len() >= LINE_BYTES_MAX => Sniff::NotHttp1,
+        None if bytes.len() >= LINE_BYTES_MAX => Sniff::Neither,
         None => Sniff::More,
     }
 }
@@ -111,7 +120,8 @@ mod tests {
             (b"GET foo HTTP/1.1\r\n", 8),
             (b"PING\r\n", 5),
             (b"*1\r\n$4\r\nPING\r\n", 3),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 12),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rx", 24),
+            (b"PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n", 14),
             (b"\x16\x03\x01\x02\x00\x01", 1),
             (b"\r\nGET / HTTP/1.1\r\n", 1),
             (b" GET / HTTP/1.1\r\n", 1),
@@ -132,20 +142,30 @@ mod tests {
             );
             assert_eq!(
                 sniff(&bytes[..at]),
-                Sniff::NotHttp1,
+                Sniff::Neither,
                 "{}",
                 bytes.escape_ascii()
             );
-            assert_eq!(sniff(bytes), Sniff::NotHttp1, "{}", bytes.escape_ascii());
+            assert_eq!(sniff(bytes), Sniff::Neither, "{}", bytes.escape_ascii());
         }
+    }
+
+    #[test]
+    fn the_preface_is_http_2_and_each_of_its_beginnings_may_be() {
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        for cut in 0..preface.len() {
+            assert_eq!(sniff(&preface[..cut]), Sniff::More, "cut at {cut}");
+        }
+        assert_eq!(sniff(&[preface, &b"\0\0\0\x04"[..]].concat()), Sniff::Http2);
+        assert_eq!(sniff(b"PRI * HTTP/1.1\r\n"), Sniff::Http1);
     }
 
     #[test]
     fn neither_a_method_nor_a_line_is_waited_for_forever() {
         assert_eq!(sniff(&[b'A'; 32]), Sniff::More);
-        assert_eq!(sniff(&[b'A'; 33]), Sniff::NotHttp1);
+        assert_eq!(sniff(&[b'A'; 33]), Sniff::Neither);
         let line = [b"GET /", &[b'a'; 8 * 1024][..]].concat();
         assert_eq!(sniff(&line[..8 * 1024 - 1]), Sniff::More);
-        assert_eq!(sniff(&line), Sniff::NotHttp1);
+        assert_eq!(sniff(&line), Sniff::Neither);
     }
 }

@@ -15,7 +15,7 @@ impl TraceSeed {
     /// Appends `00-<trace>-<span>-01`. Sampled, because a reader that follows its parent would
     /// otherwise record nothing of a trace that we merely began. All zeros are no valid id: one bit
     /// is set then.
-    pub(crate) fn push(mut self, out: &mut Vec<u8>) {
+    pub fn push(mut self, out: &mut Vec<u8>) {
         for id in [&mut self.trace_id[..], &mut self.span_id[..]] {
             if id.iter().all(|&byte| byte == 0) {
                 id[0] = 1;
@@ -31,7 +31,8 @@ impl TraceSeed {
 
 /// Whether a `traceparent` value is to be passed on (W3C Trace Context §3.2.2): version 00 exactly,
 /// a later version with possibly more behind another dash, never version ff nor an id of zeros.
-pub(crate) fn is_valid(value: &[u8]) -> bool {
+#[must_use]
+pub fn is_valid_traceparent(value: &[u8]) -> bool {
     let Some((known, rest)) = value.split_at_checked(55) else {
         return false;
     };
@@ -63,8 +64,8 @@ mod tests {
     #[test]
     fn only_w3c_values_are_passed_on() {
         const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert!(is_valid(GOOD.as_bytes()));
-        assert!(is_valid(
+        assert!(is_valid_traceparent(GOOD.as_bytes()));
+        assert!(is_valid_traceparent(
             b"cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"
         ));
         for bad in [
@@ -78,7 +79,7 @@ mod tests {
             "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01.more",
             "00_0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ] {
-            assert!(!is_valid(bad.as_bytes()), "{bad}");
+            assert!(!is_valid_traceparent(bad.as_bytes()), "{bad}");
         }
     }
 
@@ -91,7 +92,7 @@ mod tests {
                 span_id: [byte; 8],
             }
             .push(&mut out);
-            assert!(is_valid(&out));
+            assert!(is_valid_traceparent(&out));
         }
     }
 }

@@ -4,7 +4,8 @@
 //! Protocol::Tcp ──► an endpoint at once ──► relay
 //! Protocol::Http1 ──► http
 //! Protocol::Detect ─┬─ port not known to speak HTTP ──► an endpoint is dialled; who speaks first:
-//!                   │      the endpoint, or nobody for a while ──► relay
+//!                   │      the endpoint, as HTTP/2 greets ──► http
+//!                   │      the endpoint otherwise, or nobody for a while ──► relay
 //!                   │      the caller, no HTTP ──► relay
 //!                   │      the caller, HTTP ──► http, its first call to that endpoint if dialled
 //!                   └─ port known to speak HTTP ──► the caller's first bytes:
@@ -20,6 +21,7 @@ use std::time::Duration;
 use http1::request::Trust;
 use http1::{Sniff, sniff};
 use model::Protocol;
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -28,6 +30,7 @@ use tracing::debug;
 use crate::buffer::Buffer;
 use crate::dial::{Dialled, NotDialled, dial};
 use crate::http::{self, Opening, Route};
+use crate::http2;
 use crate::pool::Reuse;
 use crate::relay::{abort, relay};
 use crate::worker::{Destination, Worker};
@@ -111,7 +114,7 @@ async fn recognise(
     let known = || worker.http_ports.borrow().contains(destination);
     match protocol {
         Protocol::Tcp => bytes(worker, client, destination, None).await,
-        Protocol::Http1 => Recognised::Http(Opening::default()),
+        Protocol::Http1 | Protocol::Http2 => Recognised::Http(Opening::default()),
         Protocol::Detect if known() => listen_first(worker, client, destination).await,
         Protocol::Detect => dial_first(worker, client, destination).await,
     }
@@ -172,11 +175,8 @@ pub(crate) async fn relay_to(
     dialled: Dialled,
     first: Option<Buffer>,
 ) {
-    let Dialled {
-        entered,
-        mut stream,
-        ..
-    } = dialled;
+    let Dialled { entered, line } = dialled;
+    let mut stream = line.stream;
     let activity = &entered.service.activity;
     let _open = activity.connection();
     activity.touch(worker.now());
@@ -266,7 +266,7 @@ async fn hear_both(
     let read = tokio::select! {
         biased;
         read = worker.buffers.read(client) => read,
-        _ = dialled.stream.readable() => return Recognised::Bytes(dialled, None),
+        () = speaks(&dialled.line.stream) => return answered_first(worker, destination, dialled),
         () = sleep(SILENCE) => return Recognised::Bytes(dialled, None),
     };
     match hear(client, read).await {
@@ -277,6 +277,30 @@ async fn hear_both(
         }
         Heard::Other(first) => Recognised::Bytes(dialled, first),
         Heard::Over => Recognised::Over,
+    }
+}
+
+/// Done when an endpoint has said something, or has ended.
+async fn speaks(endpoint: &TcpStream) {
+    // Either way it is its turn.
+    let _ = endpoint.readable().await;
+}
+
+/// An endpoint that greets as HTTP/2 does is not to be spoken to in bytes: its caller will make
+/// calls, each of which is to find its own endpoint.
+fn answered_first(worker: &Worker, destination: &Destination, dialled: Box<Dialled>) -> Recognised {
+    let mut first = [0; http2::GREETING_BYTES];
+    let peeked = rustix::net::recv(
+        &dialled.line.stream,
+        &mut first[..],
+        RecvFlags::PEEK | RecvFlags::DONTWAIT,
+    );
+    match peeked {
+        Ok((count, _)) if http2::greets(&first[..count]) => {
+            remember_http(worker, destination);
+            Recognised::Http(Opening::default())
+        }
+        Ok(_) | Err(_) => Recognised::Bytes(dialled, None),
     }
 }
 
@@ -348,8 +372,8 @@ async fn read_on(client: &mut TcpStream, first: &mut Buffer) -> io::Result<Speec
     let deadline = Instant::now() + UNSURE;
     loop {
         match sniff(first.bytes()) {
-            Sniff::Http1 => return Ok(Speech::Http),
-            Sniff::NotHttp1 => return Ok(Speech::Other),
+            Sniff::Http1 | Sniff::Http2 => return Ok(Speech::Http),
+            Sniff::Neither => return Ok(Speech::Other),
             Sniff::More => {}
         }
         match timeout_at(deadline, first.fill(client)).await {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::InstanceId;
+use model::{InstanceId, Protocol};
 use rustix::io::Errno;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -13,6 +13,7 @@ use traffic::Endpoint;
 
 use crate::desired::Ambassador;
 use crate::hold::{self, Entered, NotEntered};
+use crate::http2::{Slot, Spoken};
 use crate::pool::Reuse;
 use crate::worker::{Destination, Worker};
 
@@ -20,21 +21,48 @@ use crate::worker::{Destination, Worker};
 pub(crate) const RETRIES_MAX: usize = 3;
 
 /// How long a connection inside one namespace may take: only a full backlog makes it slow.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Between two tries to connect to a port that does not listen yet: first, and at most.
 const LISTEN_PAUSE: Duration = Duration::from_millis(1);
 const LISTEN_PAUSE_MAX: Duration = Duration::from_millis(20);
 
-/// A connection to an endpoint that a call has entered.
+/// A way to an endpoint that a call has entered.
 #[derive(Debug)]
-pub(crate) struct Dialled {
+pub(crate) struct Dialled<L = Connected> {
     /// The endpoint, and the service as it was.
     pub(crate) entered: Entered,
-    /// Connected.
+    /// What leads there.
+    pub(crate) line: L,
+}
+
+/// A connection that is this call's alone.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    /// The connection.
     pub(crate) stream: TcpStream,
     /// Whether an earlier call used it.
     pub(crate) origin: Origin,
+}
+
+/// What leads an HTTP call to an endpoint.
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// A connection.
+    Http1(Connected),
+    /// A place on a connection that calls share.
+    Http2(Slot),
+}
+
+impl Dialled<Line> {
+    /// Whether a failure tells something about the endpoint, not only about a connection that may
+    /// have been dead for long.
+    pub(crate) fn is_new(&self) -> bool {
+        match &self.line {
+            Line::Http1(connected) => connected.origin == Origin::New,
+            Line::Http2(_) => true,
+        }
+    }
 }
 
 /// Where a connection comes from.
@@ -47,7 +75,7 @@ pub(crate) enum Origin {
 }
 
 /// Why there is no connection to an endpoint. `Display` is for the one who called.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NotDialled {
     #[error(transparent)]
     NotEntered(#[from] NotEntered),
@@ -61,12 +89,14 @@ pub(crate) enum NotDialled {
     },
     #[error("{instance} did not accept a connection on port {port} within {} s", CONNECT_TIMEOUT.as_secs())]
     Timeout { instance: String, port: u16 },
+    #[error("{instance} does not speak HTTP/2 on port {port}")]
+    NotHttp2 { instance: String, port: u16 },
     #[error("this machine has no file descriptors left for the call")]
     Exhausted,
 }
 
 /// Why one endpoint was not reached.
-enum Failure {
+pub(crate) enum Failure {
     /// It is dead or dying: the call may try another.
     Dead(io::Error),
     /// The answer to the caller.
@@ -81,40 +111,63 @@ pub(crate) async fn dial(
     tried: &mut Vec<InstanceId>,
     reuse: Reuse,
 ) -> Result<Dialled, NotDialled> {
+    let line = async |entered: &Entered| connection(worker, destination, entered, reuse).await;
+    reach(worker, destination, tried, line).await
+}
+
+/// As [`dial`], for an HTTP call: by what its port speaks, or, where that is to be detected, by
+/// what the caller speaks, if the endpoint does.
+pub(crate) async fn dial_call(
+    worker: &Worker,
+    destination: &Destination,
+    tried: &mut Vec<InstanceId>,
+    reuse: Reuse,
+    caller: Spoken,
+) -> Result<Dialled<Line>, NotDialled> {
+    let port = destination.port;
+    let line = async |entered: &Entered| {
+        let protocol = entered.service.spec.protocol(port);
+        let shares = match (protocol, caller) {
+            (Protocol::Http2, _) | (Protocol::Detect, Spoken::Http2) => true,
+            (Protocol::Http1 | Protocol::Tcp, _) | (Protocol::Detect, Spoken::Http1) => false,
+        };
+        if shares {
+            // In a box, so that calls by HTTP/1.1 do not keep room for it.
+            let slot = Box::pin(worker.channels.slot(worker, destination, entered)).await?;
+            match (slot, protocol) {
+                (Some(slot), _) => return Ok(Line::Http2(slot)),
+                (None, Protocol::Http2) => {
+                    let instance = entered.call.endpoint().instance().short();
+                    return Err(Failure::Final(NotDialled::NotHttp2 { instance, port }));
+                }
+                (None, Protocol::Detect | Protocol::Http1 | Protocol::Tcp) => {}
+            }
+        }
+        let connected = connection(worker, destination, entered, reuse).await;
+        connected.map(Line::Http1)
+    };
+    reach(worker, destination, tried, line).await
+}
+
+/// Enters one endpoint after another until `line` leads to one.
+async fn reach<L>(
+    worker: &Worker,
+    destination: &Destination,
+    tried: &mut Vec<InstanceId>,
+    line: impl AsyncFn(&Entered) -> Result<L, Failure>,
+) -> Result<Dialled<L>, NotDialled> {
     let mut retries_left = RETRIES_MAX;
     loop {
         let entered = hold::enter(worker, destination, tried).await?;
-        let endpoint = entered.call.endpoint();
-        let (instance, port) = (endpoint.instance(), destination.port);
-        if let Some(stream) = worker.pool.take(instance, port, reuse) {
-            return Ok(Dialled {
-                entered,
-                stream,
-                origin: Origin::Pool,
-            });
-        }
-        let connected = tokio::select! {
-            biased;
-            connected = connect(worker, &entered, destination) => connected,
-            stream = worker.pool.returned(instance, port, reuse) => {
-                return Ok(Dialled { entered, stream, origin: Origin::Pool });
-            }
-        };
-        match connected {
-            Ok(stream) => {
-                return Ok(Dialled {
-                    entered,
-                    stream,
-                    origin: Origin::New,
-                });
-            }
+        let instance = entered.call.endpoint().instance();
+        match line(&entered).await {
+            Ok(line) => return Ok(Dialled { entered, line }),
             Err(Failure::Final(why)) => return Err(why),
             Err(Failure::Dead(error)) if retries_left == 0 => {
-                let (instance, why) = (instance.short(), error.to_string());
                 return Err(NotDialled::Unreachable {
-                    instance,
-                    port,
-                    why,
+                    instance: instance.short(),
+                    port: destination.port,
+                    why: error.to_string(),
                 });
             }
             Err(Failure::Dead(error)) => {
@@ -126,8 +179,33 @@ pub(crate) async fn dial(
     }
 }
 
+/// A connection to an endpoint for one call: a pooled one, or a new one.
+async fn connection(
+    worker: &Worker,
+    destination: &Destination,
+    entered: &Entered,
+    reuse: Reuse,
+) -> Result<Connected, Failure> {
+    let (instance, port) = (entered.call.endpoint().instance(), destination.port);
+    let pooled = |stream| Connected {
+        stream,
+        origin: Origin::Pool,
+    };
+    if let Some(stream) = worker.pool.take(instance, port, reuse) {
+        return Ok(pooled(stream));
+    }
+    tokio::select! {
+        biased;
+        connected = connect(worker, entered, destination) => Ok(Connected {
+            stream: connected?,
+            origin: Origin::New,
+        }),
+        stream = worker.pool.returned(instance, port, reuse) => Ok(pooled(stream)),
+    }
+}
+
 /// Connects to a port of an endpoint, which may be about to listen on it for the first time.
-async fn connect(
+pub(crate) async fn connect(
     worker: &Worker,
     entered: &Entered,
     destination: &Destination,

@@ -28,12 +28,14 @@ mod handle;
 mod hold;
 mod holder;
 mod http;
+mod http2;
 mod ingress;
 mod listen;
 mod pool;
 mod random;
 mod relay;
 mod udp;
+mod watchdog;
 mod worker;
 
 pub use handle::{

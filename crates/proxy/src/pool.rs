@@ -146,12 +146,7 @@ impl Pool {
     pub(crate) fn retain_endpoints_of(&self, snapshot: &Snapshot) {
         self.retain(|instance, _| {
             let service = snapshot.service(&instance.app, &instance.service);
-            service.is_some_and(|service| {
-                service
-                    .endpoints
-                    .iter()
-                    .any(|endpoint| endpoint.instance() == instance)
-            })
+            service.is_some_and(|service| service.has(instance))
         });
     }
 

@@ -24,6 +24,7 @@ use traffic::{Service, Snapshot};
 
 use crate::buffer::Buffers;
 use crate::desired::{Ambassador, Desired, Listener, Stage};
+use crate::http2::Channels;
 use crate::listen::Place;
 use crate::pool::Pool;
 use crate::random::Random;
@@ -62,6 +63,7 @@ pub(crate) struct Worker {
     pub(crate) limits: Limits,
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) pool: Pool,
+    pub(crate) channels: Channels,
     pub(crate) random: Random,
     /// The ports on which HTTP was recognised.
     pub(crate) http_ports: RefCell<HashSet<Destination>>,
@@ -80,6 +82,7 @@ impl Worker {
             limits: Limits::default(),
             buffers: Rc::default(),
             pool: Pool::default(),
+            channels: Channels::default(),
             random: Random::seeded(),
             http_ports: RefCell::default(),
             draining: CancellationToken::new(),
@@ -150,8 +153,10 @@ async fn run(mut post: Post) {
                 if changed.is_err() { return }
                 let snapshot = Arc::clone(&snapshots.borrow_and_update());
                 worker.pool.retain_endpoints_of(&snapshot);
+                worker.channels.retain_endpoints_of(&snapshot);
             }
             () = worker.pool.until_stale() => worker.pool.drop_stale(),
+            () = worker.channels.until_stale() => worker.channels.drop_stale(),
         }
     };
     drop(serving);

@@ -74,6 +74,13 @@ pub struct Service {
 }
 
 impl Service {
+    /// Whether an instance is one of its endpoints.
+    #[must_use]
+    pub fn has(&self, instance: &InstanceId) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|endpoint| endpoint.instance() == instance)
+    }
+
     /// Enters the less busy of two endpoints chosen at random (Mitzenmacher, "The Power of Two
     /// Choices", 2001), leaving out `tried` while there are others. `random` is 64 fresh bits.
     /// `None`: there is no endpoint that admits.

@@ -259,3 +259,27 @@ proptest! {
         prop_assert_eq!(whole, cut);
     }
 }
+
+#[test]
+fn trailer_fields_are_found_whatever_the_cut() {
+    let body = b"3\r\nabc\r\n0\r\ngrpc-status: 0\r\nX-Sum:  7 \r\n\r\n";
+    for cut in 0..body.len() {
+        let mut decoder = Decoder::new(Framing::Chunked, &Limits::default());
+        let mut lines = Vec::new();
+        for part in [&body[..cut], &body[cut..]] {
+            let mut rest = part;
+            while !rest.is_empty() {
+                let piece = decoder.piece(rest).unwrap();
+                lines.extend_from_slice(&rest[piece.trailer]);
+                rest = &rest[piece.consumed..];
+            }
+        }
+        let found: Vec<_> = trailer_fields(&lines).collect();
+        assert_eq!(
+            found,
+            [("grpc-status", &b"0"[..]), ("X-Sum", b"7")],
+            "cut at {cut}"
+        );
+    }
+    assert!(may_trail("grpc-message") && !may_trail("Content-Length") && !may_trail("cookie"));
+}

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use super::{Expectation, RequestHead, Upgrade};
 use crate::framing::push_declared;
 use crate::head::{Field, Kind, Version};
-use crate::syntax::list;
 use crate::target::{Authority, Form};
 use crate::trace::TraceSeed;
 
@@ -115,10 +114,9 @@ impl RequestHead {
     }
 
     fn write_connection(&self, out: &mut Vec<u8>) {
-        let trailers = |te: &[u8]| te.eq_ignore_ascii_case(b"trailers");
         if self.upgrade == Upgrade::Offered {
             out.extend_from_slice(b"Connection: upgrade\r\n");
-        } else if self.head.all(Kind::Te).flat_map(list).any(trailers) {
+        } else if self.takes_trailers() {
             out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
         }
     }

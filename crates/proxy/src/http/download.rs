@@ -20,7 +20,7 @@ use crate::worker::Worker;
 const COALESCED_BYTES_MAX: usize = 8 * 1024;
 
 /// How long a caller may take to read one piece of its answer.
-const SEND_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How an answer ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(super) enum Answered {
 /// Why an answer did not come through.
 #[derive(Debug)]
 pub(super) enum Broken {
+    /// The endpoint took no notice of the call.
+    NotTaken(String),
     /// The endpoint ended the connection before it answered a single byte.
     Unanswered(io::Error),
     /// It ended the connection after some, of which the caller has seen no final head.
@@ -49,6 +51,18 @@ pub(super) enum Broken {
     Midway,
     /// The caller has gone.
     CallerGone,
+}
+
+impl Broken {
+    /// Whether the call may be sent again: it is repeatable as often as one likes, or all of it is
+    /// still in our hands and was not taken.
+    pub(super) fn allows_retry(&self, repeatable: bool, whole: bool) -> bool {
+        match self {
+            Self::NotTaken(_) => whole,
+            Self::Unanswered(_) => repeatable,
+            Self::Interrupted(_) | Self::Malformed(_) | Self::Midway | Self::CallerGone => false,
+        }
+    }
 }
 
 /// One answer on its way.

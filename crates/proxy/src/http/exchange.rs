@@ -24,7 +24,8 @@ use super::inbox::Inbox;
 use super::refusal::Refusal;
 use super::upload::{Progress, Trouble, upload};
 use crate::connection::{Caller, HELD_GRACE, gone};
-use crate::dial::{self, Dialled, NotDialled, Origin, dial};
+use crate::dial::{self, Dialled, Line, NotDialled, dial_call};
+use crate::http2::Spoken;
 use crate::ingress::Hosts;
 use crate::pool::Reuse;
 use crate::worker::{Destination, Worker};
@@ -45,18 +46,18 @@ pub(super) enum Next {
 
 /// One call.
 pub(super) struct Exchange<'a, 'w> {
-    worker: &'w Worker,
-    caller: Caller,
-    head: &'a RequestHead,
-    inbox: &'a mut Inbox<'w>,
+    pub(super) worker: &'w Worker,
+    pub(super) caller: Caller,
+    pub(super) head: &'a RequestHead,
+    pub(super) inbox: &'a mut Inbox<'w>,
     /// As far as the body has been seen.
-    body: Decoder,
+    pub(super) body: Decoder,
     /// How much of the body stands at the front of the inbox.
-    ahead: usize,
+    pub(super) ahead: usize,
 }
 
 /// How one try to have a call answered ended.
-enum Tried {
+pub(super) enum Tried {
     Answered(Answered),
     Broken(Broken),
     /// The caller's body is malformed, and the caller has seen nothing of an answer.
@@ -120,7 +121,8 @@ impl<'a, 'w> Exchange<'a, 'w> {
         destination: &Destination,
         mut prepared: Option<Result<Box<Dialled>, NotDialled>>,
     ) -> Next {
-        let repeatable = self.head.method().is_idempotent() && self.body.state() == State::Done;
+        let whole = self.body.state() == State::Done;
+        let repeatable = self.head.method().is_idempotent() && whole;
         let mut reuse = if repeatable {
             Reuse::Any
         } else {
@@ -131,10 +133,15 @@ impl<'a, 'w> Exchange<'a, 'w> {
         let mut counted = false;
         loop {
             let dialled = match prepared.take() {
-                Some(dialled) => dialled.map(|dialled| *dialled),
+                Some(dialled) => dialled.map(|dialled| Dialled {
+                    entered: dialled.entered,
+                    line: Line::Http1(dialled.line),
+                }),
                 None => tokio::select! {
                     biased;
-                    dialled = dial(self.worker, destination, &mut tried, reuse) => dialled,
+                    dialled = dial_call(
+                        self.worker, destination, &mut tried, reuse, Spoken::Http1,
+                    ) => dialled,
                     () = gone(client, HELD_GRACE) => return Next::Close,
                 },
             };
@@ -153,11 +160,13 @@ impl<'a, 'w> Exchange<'a, 'w> {
                 Tried::Answered(answered) => {
                     return self.after(dialled, destination.port, answered);
                 }
-                Tried::Broken(Broken::Unanswered(error)) if repeatable && retries_left > 0 => {
+                Tried::Broken(ref broken)
+                    if retries_left > 0 && broken.allows_retry(repeatable, whole) =>
+                {
                     let instance = dialled.entered.call.endpoint().instance();
-                    debug!(%instance, %error, "no answer; the call is repeated");
+                    debug!(%instance, ?broken, "no answer; the call is repeated");
                     reuse = Reuse::Never;
-                    if dialled.origin == Origin::New {
+                    if dialled.is_new() {
                         tried.push(instance.clone());
                         retries_left -= 1;
                     }
@@ -172,10 +181,17 @@ impl<'a, 'w> Exchange<'a, 'w> {
     async fn attempt(
         &mut self,
         client: &mut TcpStream,
-        dialled: &mut Dialled,
+        dialled: &mut Dialled<Line>,
         destination: &Destination,
     ) -> Tried {
-        let (from_endpoint, mut to_endpoint) = dialled.stream.split();
+        let endpoint = match &mut dialled.line {
+            Line::Http1(connected) => &mut connected.stream,
+            Line::Http2(slot) => {
+                // In a box, so that calls by HTTP/1.1 do not keep room for it.
+                return Box::pin(self.attempt_over_http2(client, slot, destination)).await;
+            }
+        };
+        let (from_endpoint, mut to_endpoint) = endpoint.split();
         let (mut from_caller, to_caller) = client.split();
         if let Err(error) = self.send(&mut to_endpoint, destination).await {
             return Tried::Broken(Broken::Unanswered(error));
@@ -250,16 +266,19 @@ impl<'a, 'w> Exchange<'a, 'w> {
     }
 
     /// Keeps what can be kept.
-    fn after(&mut self, dialled: Dialled, port: u16, answered: Answered) -> Next {
+    fn after(&mut self, dialled: Dialled<Line>, port: u16, answered: Answered) -> Next {
         self.inbox.consume(std::mem::take(&mut self.ahead));
-        match answered {
-            Answered::Switched => Next::Relay(Box::new(dialled)),
-            Answered::Whole { caller, endpoint } => {
-                if endpoint == Persistence::Persist {
-                    let Dialled {
-                        entered, stream, ..
-                    } = dialled;
-                    self.worker.pool.put(entered.call.endpoint(), port, stream);
+        let Dialled { entered, line } = dialled;
+        match (answered, line) {
+            (Answered::Switched, Line::Http1(line)) => {
+                Next::Relay(Box::new(Dialled { entered, line }))
+            }
+            // A channel is not to be had for one call alone, and is not asked for it.
+            (Answered::Switched, Line::Http2(_)) => Next::Abort,
+            (Answered::Whole { caller, endpoint }, line) => {
+                if let (Persistence::Persist, Line::Http1(connected)) = (endpoint, line) {
+                    let pool = &self.worker.pool;
+                    pool.put(entered.call.endpoint(), port, connected.stream);
                 }
                 match caller {
                     Persistence::Persist => Next::Call,
@@ -274,11 +293,17 @@ impl<'a, 'w> Exchange<'a, 'w> {
         self.body.state() == State::More || !self.inbox.bytes().is_empty()
     }
 
-    async fn broken(&mut self, client: &mut TcpStream, dialled: &Dialled, broken: Broken) -> Next {
+    async fn broken(
+        &mut self,
+        client: &mut TcpStream,
+        dialled: &Dialled<Line>,
+        broken: Broken,
+    ) -> Next {
         let instance = dialled.entered.call.endpoint().instance();
         let words = match broken {
             Broken::Midway => return Next::Abort,
             Broken::CallerGone => return Next::Close,
+            Broken::NotTaken(why) => format!("{} did not take the call: {why}", instance.short()),
             Broken::Unanswered(error) => {
                 format!(
                     "{} ended the connection without an answer: {error}",

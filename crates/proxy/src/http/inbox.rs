@@ -1,14 +1,13 @@
 //! What a caller has sent and nobody has used, and the heads that it begins with.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use http1::request::{self, RequestHead};
-use http1::{Parsed, Reject, may_be_complete};
+use http1::{Parsed, Reject, Sniff, may_be_complete, sniff};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
 
 use crate::buffer::Buffer;
+use crate::watchdog::Watchdog;
 use crate::worker::Worker;
 
 /// How long a connection may stay without a call.
@@ -42,7 +41,7 @@ impl<'w> Inbox<'w> {
         Self {
             worker,
             rest: first,
-            watchdog: Watchdog::new(),
+            watchdog: Watchdog::new(IDLE_TIMEOUT),
         }
     }
 
@@ -69,6 +68,14 @@ impl<'w> Inbox<'w> {
         self.rest
     }
 
+    /// Whether what was rejected as HTTP/1.1 begins as the preface of HTTP/2 does.
+    pub(super) fn shows_http2(&self) -> bool {
+        match sniff(self.bytes()) {
+            Sniff::Http2 | Sniff::More => true,
+            Sniff::Http1 | Sniff::Neither => false,
+        }
+    }
+
     /// Waits for the next call.
     pub(super) async fn next_head(&mut self, client: &mut TcpStream) -> Incoming {
         let mut rest = match self.rest.take() {
@@ -88,7 +95,10 @@ impl<'w> Inbox<'w> {
                         return Incoming::Head(head);
                     }
                     Ok(Parsed::Incomplete) => {}
-                    Err(reject) => return Incoming::Rejected(reject),
+                    Err(reject) => {
+                        self.put(rest);
+                        return Incoming::Rejected(reject);
+                    }
                 }
             }
             if seen == 0 {
@@ -111,41 +121,6 @@ impl<'w> Inbox<'w> {
             read = self.worker.buffers.read(client) => read.ok().filter(|first| !first.is_empty()),
             () = self.worker.draining.cancelled() => None,
             () = self.watchdog.bark() => None,
-        }
-    }
-}
-
-/// A deadline that moves with every call. The timer behind it only moves when it fires too early,
-/// so a busy connection costs the runtime's timers nothing.
-struct Watchdog {
-    sleep: Pin<Box<Sleep>>,
-    deadline: Instant,
-}
-
-impl Watchdog {
-    fn new() -> Self {
-        let sleep = Box::pin(sleep(IDLE_TIMEOUT));
-        Self {
-            deadline: sleep.deadline(),
-            sleep,
-        }
-    }
-
-    fn set(&mut self, after: Duration) {
-        self.deadline = Instant::now() + after;
-        if self.sleep.deadline() > self.deadline {
-            self.sleep.as_mut().reset(self.deadline);
-        }
-    }
-
-    /// Done at the deadline.
-    async fn bark(&mut self) {
-        loop {
-            self.sleep.as_mut().await;
-            if self.sleep.deadline() >= self.deadline {
-                return;
-            }
-            self.sleep.as_mut().reset(self.deadline);
         }
     }
 }

@@ -1,12 +1,14 @@
 //! HTTP/1.1: one caller's connection, call after call, each to an endpoint of its own.
 //!
+//! A connection that begins with the preface of HTTP/2 is given to [`http2`].
 //! A call is read (`inbox`), sent and answered (`exchange`, with `upload` and `download` running
-//! at the same time), or answered by us (`refusal`). The `http1` crate judges every byte of the
+//! at the same time; `over_http2` where the endpoint speaks that), or answered by us (`refusal`). The `http1` crate judges every byte of the
 //! framing; here bytes are only moved.
 
 mod download;
 mod exchange;
 mod inbox;
+mod over_http2;
 mod refusal;
 mod upload;
 
@@ -21,6 +23,7 @@ use tracing::debug;
 use crate::buffer::Buffer;
 use crate::connection::{self, Caller};
 use crate::dial::{Dialled, NotDialled};
+use crate::http2;
 use crate::ingress::Hosts;
 use crate::relay::abort;
 use crate::worker::{Destination, Worker};
@@ -28,6 +31,7 @@ use crate::worker::{Destination, Worker};
 use exchange::{Exchange, Next};
 pub(crate) use inbox::IDLE_TIMEOUT;
 use inbox::{Inbox, Incoming};
+pub(crate) use refusal::Refusal;
 
 /// How long, and for how many bytes, a caller that still sends is read from after we have said our
 /// last word. Closing earlier would reset the connection, and take the word away with it.
@@ -72,16 +76,24 @@ pub(crate) async fn serve(
 ) {
     let mut inbox = Inbox::new(worker, opening.first);
     let mut dialled = opening.dialled;
+    let mut begins = true;
     loop {
         let head = match inbox.next_head(&mut client).await {
             Incoming::Head(head) => head,
             Incoming::Ended => return,
             Incoming::Late => return last_word(&mut client, &refusal::late()).await,
+            Incoming::Rejected(_) if begins && inbox.shows_http2() => {
+                let first = inbox.into_rest();
+                let opening = Opening { first, dialled };
+                // In a box, so that a connection of HTTP/1.1 does not keep room for it.
+                return Box::pin(http2::serve(worker, client, &route, caller, opening)).await;
+            }
             Incoming::Rejected(reject) => {
                 debug!(%reject, "a request was refused");
                 return last_word(&mut client, &Answer::refusing(reject)).await;
             }
         };
+        begins = false;
         let exchange = Exchange::new(worker, caller, &head, &mut inbox);
         // In a box that is gone before the connection is idle: it is most of what a call keeps.
         match Box::pin(exchange.run(&mut client, &route, dialled.take())).await {

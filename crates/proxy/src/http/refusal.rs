@@ -11,14 +11,14 @@ const SOON_SECONDS: u32 = 1;
 
 /// What a call is answered with when no endpoint answers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    status: u16,
-    words: String,
-    retry_after: Option<u32>,
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) words: String,
+    pub(crate) retry_after: Option<u32>,
 }
 
 impl Refusal {
-    pub(super) fn new(status: u16, words: String) -> Self {
+    pub(crate) fn new(status: u16, words: String) -> Self {
         Self {
             status,
             words,
@@ -27,7 +27,7 @@ impl Refusal {
     }
 
     /// The whole answer to a call.
-    pub(super) fn to_bytes(&self, head: &RequestHead, persistence: Persistence) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self, head: &RequestHead, persistence: Persistence) -> Vec<u8> {
         let Self {
             status,
             ref words,
@@ -52,7 +52,9 @@ impl From<&NotDialled> for Refusal {
                 NotEntered::Unknown(_) | NotEntered::Full { .. } | NotEntered::Timeout { .. },
             )
             | NotDialled::Exhausted => (503, Some(SOON_SECONDS)),
-            NotDialled::NotListening { .. } | NotDialled::Unreachable { .. } => (502, None),
+            NotDialled::NotListening { .. }
+            | NotDialled::Unreachable { .. }
+            | NotDialled::NotHttp2 { .. } => (502, None),
             NotDialled::Timeout { .. } => (504, None),
         };
         Self {
@@ -64,7 +66,7 @@ impl From<&NotDialled> for Refusal {
 }
 
 /// The answer to a caller that sent half a head and no more.
-pub(super) fn late() -> Vec<u8> {
+pub(crate) fn late() -> Vec<u8> {
     Answer {
         status: 408,
         words: "the request did not arrive in time",

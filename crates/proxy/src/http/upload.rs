@@ -14,10 +14,10 @@ use crate::connection::gone;
 use crate::worker::Worker;
 
 /// How long a caller that has ended its sending side may wait for an answer.
-const ANSWER_GRACE: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(30);
 
 /// How long a caller may be silent within its body.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// How far a request has been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

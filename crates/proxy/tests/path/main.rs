@@ -7,9 +7,13 @@
 
 mod bed;
 mod drain;
+mod foreign;
 mod hold;
+mod hostile;
 mod http;
+mod http2;
 mod ingress;
+mod peer2;
 mod server;
 mod tcp;
 mod udp;

@@ -30,12 +30,15 @@ impl Message {
 /// One side of an HTTP connection.
 pub(crate) struct Peer {
     pub(crate) stream: BufReader<TcpStream>,
+    /// The trailer lines of the last chunked body.
+    pub(crate) trailers: Vec<String>,
 }
 
 impl Peer {
     pub(crate) fn new(stream: TcpStream) -> Self {
         Self {
             stream: BufReader::new(stream),
+            trailers: Vec::new(),
         }
     }
 
@@ -87,8 +90,23 @@ impl Peer {
         let mut size = String::new();
         self.stream.read_line(&mut size).ok()?;
         let size = usize::from_str_radix(size.trim_end(), 16).ok()?;
+        if size == 0 {
+            return self.read_trailers();
+        }
         let chunk = self.bytes(size + 2)?;
         Some(chunk[..size].to_owned())
+    }
+
+    fn read_trailers(&mut self) -> Option<String> {
+        self.trailers.clear();
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).ok()?;
+            match line.strip_suffix("\r\n")? {
+                "" => return Some(String::new()),
+                trailer => self.trailers.push(trailer.to_owned()),
+            }
+        }
     }
 
     pub(crate) fn bytes(&mut self, count: usize) -> Option<String> {
