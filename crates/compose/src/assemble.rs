@@ -142,9 +142,15 @@ impl<'a> Assembly<'a> {
         documents
     }
 
+    /// Reports that a mapping lacks what it cannot be without.
+    fn lacks(&mut self, of: &str, key: &str, at: Span) {
+        let finding = Finding::error(at, format!("{of} needs a `{key}`"));
+        self.findings.push(finding.help(format!("add `{key}: …`")));
+    }
+
     /// The text of a file that is named at a place; what is wrong is reported.
     fn open(&mut self, path: &str, at: Span, how: &'static str) -> Option<u32> {
-        if path.contains("://") || path.contains("git@") {
+        if !path.starts_with('/') {
             let finding = Finding::error(at, "files are not fetched")
                 .because(how)
                 .help("fetch it yourself, and name the file here");

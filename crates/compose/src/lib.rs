@@ -30,5 +30,5 @@ pub use load::{
     Loaded, ReadFile, ReadFileError, Request, Selection, Variables, environment, load, resolve,
 };
 pub use resolved::{Resolved, Section};
-pub use schema::{Engine, Key, Kind, Standing, keys};
+pub use schema::{Engine, Key, Kind, Standing, keys, roads_schema};
 pub use text::{Color, Diagnostic, Diagnostics, Label, Severity, Source, render};

@@ -5,11 +5,13 @@
 
 mod app;
 mod deploy;
+mod editor;
 mod public;
 mod roads;
 mod service;
 
 pub(crate) use app::APP;
+pub use editor::roads_schema;
 pub use public::{Engine, Key, Kind, Standing, keys};
 pub(crate) use service::SERVICE;
 

@@ -180,7 +180,7 @@ fn cycle(graph: &Graph<'_>, path: &[&str], from: &str, last: &str) -> Finding {
     .help("a service starts after those it depends on; remove one of these dependencies")
 }
 
-/// The names in each section but `services`.
+/// The names in each section.
 type Declared<'a> = BTreeMap<&'static str, BTreeSet<&'a str>>;
 
 fn declared(app: &Node) -> Declared<'_> {
@@ -188,7 +188,9 @@ fn declared(app: &Node) -> Declared<'_> {
         let entries = app.entries_at(section).iter();
         entries.map(|entry| entry.key.text.as_str()).collect()
     };
-    let sections = ["networks", "volumes", "configs", "secrets", "models"];
+    let sections = [
+        "services", "networks", "volumes", "configs", "secrets", "models",
+    ];
     sections.map(|section| (section, names(section))).into()
 }
 
@@ -225,12 +227,22 @@ fn references(declared: &Declared<'_>, service: &Entry, findings: &mut Findings)
             named.push((section, source.as_text().unwrap_or_default(), source.span));
         }
     }
+    let contexts = node.at("build");
+    let contexts = contexts.map_or(&[][..], |build| build.entries_at("additional_contexts"));
+    for context in contexts {
+        let service = context
+            .value
+            .as_text()
+            .and_then(|text| text.strip_prefix("service:"));
+        named.extend(service.map(|service| ("services", service, context.value.span)));
+    }
     for (section, of, span) in named {
         let Some(known) = declared.get(section).filter(|known| !known.contains(of)) else {
             continue;
         };
         let kind = section.trim_end_matches('s');
         let message = match section {
+            "services" => format!("service {name} is built from {of}, which is not defined"),
             "networks" => format!("service {name} is on the network {of}, which is not defined"),
             "volumes" => format!("service {name} mounts the volume {of}, which is not defined"),
             _ => format!("service {name} uses the {kind} {of}, which is not defined"),

@@ -43,6 +43,9 @@ impl Assembly<'_> {
     /// The sections of an app that one item of `include` names.
     fn included_app(&mut self, item: &Node, scope: &Scope, chain: &Chain) -> Option<Node> {
         let paths = item.items_at("path");
+        if item.get("path").is_none() && !item.entries().is_empty() {
+            self.lacks("an `include`", "path", item.span);
+        }
         let first = Path::new(paths.first()?.as_text()?);
         let mut chain = chain.clone();
         if chain.iter().any(|path| path == first) {

@@ -72,7 +72,7 @@ fn attach(service: &mut Entry) -> Option<Span> {
 /// Gives a resource the name that it has outside of its app.
 fn name_of(entry: &mut Entry, app: &str, section: &str, findings: &mut Findings) {
     let (key, node) = (&entry.key, &mut entry.value);
-    if node.value == Value::Null {
+    if node.value == Value::Null && ["networks", "volumes"].contains(&section) {
         node.value = Value::Mapping(Vec::new());
     }
     let external = node.flag_at("external") == Some(true);
@@ -246,6 +246,15 @@ fn exclusive(service: &Node, findings: &mut Findings) {
     let requests = reserved.map_or(&[][..], |reserved| reserved.items_at("devices"));
     for request in requests.iter().chain(service.items_at("gpus")) {
         pair(request, "count", "device_ids");
+    }
+    if let (Some(platform), Some(build)) = (service.at("platform"), service.at("build")) {
+        let built = build.texts_at("platforms").unwrap_or_default();
+        let own = platform.as_text().unwrap_or_default();
+        if !built.is_empty() && !built.iter().any(|built| built == own) {
+            let finding = Finding::error(platform.span, format!("{own} is not built"))
+                .help(format!("`build.platforms` has {}", built.join(", ")));
+            findings.push(finding);
+        }
     }
     let watches = service
         .at("develop")

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use text::{Entry, Finding, Key, Span, Tag, words};
 
-use super::short::lifted;
 use super::{Node, Normalise, Value, Wanted, What};
 use crate::schema::{Alone, Grammar, Names, Scalar, Shape, Table, Unique};
 
@@ -130,7 +129,7 @@ impl Normalise<'_> {
             };
             long.push(Entry { key, value });
         }
-        lifted(Node::mapping(node.span, long))
+        self.lifted(Node::mapping(node.span, long))
     }
 
     fn unknown(&mut self, key: &Key, table: &Table) {

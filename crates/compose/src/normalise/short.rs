@@ -194,22 +194,32 @@ impl Normalise<'_> {
         }
         node
     }
-}
 
-/// Moves the name out of the old form of `external`.
-pub(super) fn lifted(mut table: Node) -> Node {
-    let Some(entry) = table.get_mut("external") else {
-        return table;
-    };
-    if !matches!(entry.value.value, Value::Mapping(_)) || entry.value.tag == Tag::Reset {
-        return table;
+    /// Moves the name out of the old form of `external`.
+    pub(super) fn lifted(&mut self, mut table: Node) -> Node {
+        let Some(entry) = table.get_mut("external") else {
+            return table;
+        };
+        if !matches!(entry.value.value, Value::Mapping(_)) || entry.value.tag == Tag::Reset {
+            return table;
+        }
+        let flag = Node::flag(entry.value.span, true);
+        let mut old = std::mem::replace(&mut entry.value, flag);
+        let Some(old) = old.take("name") else {
+            return table;
+        };
+        match table.get("name") {
+            Some(name) if name.value.scalar() != old.value.scalar() => {
+                let finding = Finding::error(old.value.span, "`name` and `external.name` differ")
+                    .also(name.value.span, "and here")
+                    .help("keep `name`, beside `external: true`");
+                self.findings.push(finding);
+            }
+            Some(_) => {}
+            None => table.or_insert("name", old.value),
+        }
+        table
     }
-    let flag = Node::flag(entry.value.span, true);
-    let mut old = std::mem::replace(&mut entry.value, flag);
-    if let Some(name) = old.take("name") {
-        table.or_insert("name", name.value);
-    }
-    table
 }
 
 /// A path inside an instance without `.`, `..` and doubled slashes.

@@ -56,7 +56,7 @@ const INCLUDE: Table = Table::new(
     "an `include`",
     &[
         row("env_file", Shape::OneOrMany(&PATH, Unique::Any)),
-        row("path", Shape::OneOrMany(&PATH, Unique::Any)).required(),
+        row("path", Shape::OneOrMany(&CONTEXT, Unique::Any)).required(),
         row("project_directory", PATH),
     ],
 );
