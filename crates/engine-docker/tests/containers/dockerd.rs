@@ -82,10 +82,6 @@ impl Dockerd {
         self.folder.join("docker.sock")
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Tells the keeper to do something: `kill`, `end`, `begin`.
     pub(crate) fn tell(&self, line: &str) {
         let mut keeper = self.keeper.lock().unwrap();
