@@ -180,7 +180,7 @@ impl Normalise<'_> {
         self.list(node, item, crate::schema::Unique::Any, what)
     }
 
-    /// `external`: a flag; in its old form a mapping, which [`lifted`] takes apart.
+    /// `external`: a flag; in its old form a mapping, which is taken apart once its table is read.
     pub(super) fn external(&mut self, node: Node, what: What<'_>) -> Node {
         let Value::Mapping(entries) = &node.value else {
             return self.scalar(node, Scalar::Flag, what);

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Honour, Presence, Row, Shape, Short, Table, roads};
+use super::{Honour, Presence, Row, Scalar, Shape, Short, Table, roads};
 
 /// The JSON schema (draft 7) of a compose file as far as `x-roads` goes; it says nothing of other
 /// keys, so that it can be used beside the schema of the Compose specification.
@@ -70,23 +70,9 @@ fn property(row: &Row) -> Value {
 fn shape(shape: &Shape) -> Value {
     match shape {
         Shape::Any => json!({}),
-        Shape::Text | Shape::Path | Shape::Context | Shape::Address => json!({ "type": "string" }),
-        Shape::Scalar | Shape::Mode | Shape::Count | Shape::Published => {
-            json!({ "type": ["string", "number"] })
-        }
-        Shape::Value => json!({ "type": ["string", "number", "boolean", "null"] }),
-        Shape::Flag | Shape::External => or_variable(json!({ "type": "boolean" })),
-        Shape::Whole(least, most) => {
-            or_variable(json!({ "type": "integer", "minimum": least, "maximum": most }))
-        }
-        Shape::Number => or_variable(json!({ "type": "number" })),
-        Shape::Duration => or_variable(json!({
-            "type": "string",
-            "pattern": "^(0|([0-9]+(\\.[0-9]*)?(ns|us|µs|ms|s|m|h|d|w))+)$",
-        })),
-        Shape::Bytes | Shape::Swap => json!({ "type": ["string", "integer"] }),
-        Shape::Choice(words) => or_variable(json!({ "enum": words })),
-        Shape::Command | Shape::Test => one_or_many(&Shape::Scalar),
+        Shape::One(scalar) => one(*scalar),
+        Shape::External => one(Scalar::Flag),
+        Shape::Command | Shape::Test => one_or_many(&Shape::One(Scalar::Quantity)),
         Shape::Assignments(item) => json!({
             "anyOf": [named(item), { "type": "array", "items": { "type": "string" } }],
         }),
@@ -95,9 +81,34 @@ fn shape(shape: &Shape) -> Value {
         Shape::OneOrMany(item, _) => one_or_many(item),
         Shape::Table(keys) => table(keys),
         Shape::Named(_, item) => named(item),
-        Shape::NamesOr(keys) => json!({ "anyOf": [list(&Shape::Text), table(keys)] }),
+        Shape::NamesOr(_, item) => {
+            json!({ "anyOf": [list(&Shape::One(Scalar::Text)), named(item)] })
+        }
         Shape::Short(short, keys) => json!({ "anyOf": [shorter(*short, keys), table(keys)] }),
         Shape::Gpus(item) => json!({ "anyOf": [{ "const": "all" }, list(item)] }),
+    }
+}
+
+fn one(scalar: Scalar) -> Value {
+    match scalar {
+        Scalar::Text | Scalar::Path | Scalar::Context | Scalar::Address | Scalar::Like(..) => {
+            json!({ "type": "string" })
+        }
+        Scalar::Quantity | Scalar::Mode | Scalar::Devices | Scalar::Published | Scalar::Exposed => {
+            json!({ "type": ["string", "number"] })
+        }
+        Scalar::Word => json!({ "type": ["string", "number", "boolean", "null"] }),
+        Scalar::Flag => or_variable(json!({ "type": "boolean" })),
+        Scalar::Whole(least, most) => {
+            or_variable(json!({ "type": "integer", "minimum": least, "maximum": most }))
+        }
+        Scalar::Number => or_variable(json!({ "type": "number" })),
+        Scalar::Duration => or_variable(json!({
+            "type": "string",
+            "pattern": "^(0|([0-9]+(\\.[0-9]*)?(ns|us|µs|ms|s|m|h|d|w))+)$",
+        })),
+        Scalar::Bytes | Scalar::Swap => json!({ "type": ["string", "integer"] }),
+        Scalar::Choice(words) => or_variable(json!({ "enum": words })),
     }
 }
 
