@@ -175,21 +175,32 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// Gives variables without a value that of the environment, where it has one.
+/// Gives variables without a value that of the environment, where it has one; an argument of a
+/// build that has none is not there.
 fn environment_of_scope(app: &mut Node, scope: &Scope) {
     let Some(services) = app.get_mut("services") else {
         return;
     };
     for service in services.value.entries_mut() {
-        let Some(environment) = service.value.get_mut("environment") else {
-            continue;
-        };
-        for variable in environment.value.entries_mut() {
-            if variable.value.value == Value::Null
-                && let Some(value) = scope.environment.get(&variable.key.text)
-            {
-                variable.value.value = Value::Text(value.clone());
+        if let Some(environment) = service.value.get_mut("environment") {
+            fill(&mut environment.value, scope);
+        }
+        let build = service.value.get_mut("build");
+        if let Some(arguments) = build.and_then(|build| build.value.get_mut("args")) {
+            fill(&mut arguments.value, scope);
+            if let Value::Mapping(entries) = &mut arguments.value.value {
+                entries.retain(|entry| entry.value.value != Value::Null);
             }
+        }
+    }
+}
+
+fn fill(variables: &mut Node, scope: &Scope) {
+    for variable in variables.entries_mut() {
+        if variable.value.value == Value::Null
+            && let Some(value) = scope.environment.get(&variable.key.text)
+        {
+            variable.value.value = Value::Text(value.clone());
         }
     }
 }

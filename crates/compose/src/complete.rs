@@ -58,7 +58,7 @@ impl Keys<'_> {
             | Shape::One(_)
             | Shape::Command
             | Shape::Test
-            | Shape::Assignments(_)
+            | Shape::Assignments(..)
             | Shape::Hosts
             | Shape::External => {}
         }
@@ -71,8 +71,13 @@ impl Keys<'_> {
         } else {
             Empty::Nothing
         };
-        if entry.value.value == Value::Null && empty == Empty::Wrong {
-            self.nothing(entry);
+        if entry.value.value == Value::Null {
+            match (empty, shape) {
+                (Empty::Wrong, _) => self.nothing(entry),
+                // An option of a driver.
+                (Empty::Nothing, Shape::One(_)) => entry.value.value = Value::Text(String::new()),
+                (Empty::Nothing, _) => {}
+            }
         }
         self.value(&mut entry.value, shape, below);
     }

@@ -66,7 +66,7 @@ fn below(shape: &Shape, key: &str) -> Option<&'static Shape> {
     match shape {
         Shape::Table(table) | Shape::Short(_, table) => Some(table.shape(key)),
         Shape::Named(_, value) | Shape::NamesOr(_, value) => Some(value),
-        Shape::Assignments(_) => None,
+        Shape::Assignments(..) => None,
         Shape::Any
         | Shape::One(_)
         | Shape::Command

@@ -92,7 +92,7 @@ impl Normalise<'_> {
             | Shape::One(_)
             | Shape::Command
             | Shape::Test
-            | Shape::Assignments(_)
+            | Shape::Assignments(..)
             | Shape::Hosts
             | Shape::List(..)
             | Shape::Table(_)
@@ -111,7 +111,7 @@ impl Normalise<'_> {
             Shape::Any => node,
             Shape::Command => self.command(node, what),
             Shape::Test => self.test(node, what),
-            Shape::Assignments(value) => self.assignments(node, value, what),
+            Shape::Assignments(unset, value) => self.assignments(node, *unset, value, what),
             Shape::Hosts => self.hosts(node, what),
             Shape::List(item, unique) => self.list(node, item, *unique, what),
             Shape::OneOrMany(item, unique) => self.one_or_many(node, item, *unique, what),

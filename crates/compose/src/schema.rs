@@ -25,7 +25,7 @@ pub(crate) enum Shape {
     /// `healthcheck.test`.
     Test,
     /// `NAME: value`, or a list of `NAME=value`.
-    Assignments(&'static Shape),
+    Assignments(Unset, &'static Shape),
     /// `extra_hosts`.
     Hosts,
     List(&'static Shape, Unique),
@@ -76,6 +76,15 @@ pub(crate) enum Scalar {
     Choice(&'static [&'static str]),
     /// Text that these words describe, if this says that it is so.
     Like(fn(&str) -> bool, &'static str),
+}
+
+/// What a name without a value has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unset {
+    /// The empty text.
+    Empty,
+    /// What the environment has under this name.
+    Environment,
 }
 
 /// Which names people may choose.
@@ -325,6 +334,7 @@ const INTEGER: Shape = whole(i64::MIN, i64::MAX);
 const TEXTS: Shape = Shape::List(&TEXT, Unique::Whole);
 const TEXTS_ONCE: Shape = Shape::List(&TEXT, Unique::Once);
 const TEXT_OR_TEXTS: Shape = Shape::OneOrMany(&TEXT, Unique::Whole);
-const ASSIGNMENTS: Shape = Shape::Assignments(&WORD);
+const ASSIGNMENTS: Shape = Shape::Assignments(Unset::Empty, &WORD);
+const ENVIRONMENT: Shape = Shape::Assignments(Unset::Environment, &WORD);
 /// Options of a driver: a mapping of names to texts and numbers.
 const OPTIONS: Shape = Shape::Named(Names::Any, &WORD);

@@ -133,8 +133,10 @@ fn one_source(entry: &Entry, section: &str, sources: &[&str], findings: &mut Fin
 
 fn complete_service(service: &mut Node, findings: &mut Findings) {
     imply_dependencies(service);
+    sort_hosts(service);
     if let Some(build) = service.get_mut("build") {
         let build = &mut build.value;
+        sort_hosts(build);
         if build.get("dockerfile_inline").is_none() {
             build.or_insert("dockerfile", Node::text(build.span, "Dockerfile"));
         }
@@ -158,6 +160,15 @@ fn complete_service(service: &mut Node, findings: &mut Findings) {
         }
     }
     exclusive(service, findings);
+}
+
+/// Their order means nothing.
+fn sort_hosts(node: &mut Node) {
+    if let Some(hosts) = node.get_mut("extra_hosts")
+        && let Value::List(items) = &mut hosts.value.value
+    {
+        items.sort_by_key(Node::scalar);
+    }
 }
 
 fn complete_mount(mount: &mut Node) {

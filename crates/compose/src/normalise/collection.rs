@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use text::{Entry, Finding, Key, Span, Tag, words};
 
 use super::{Node, Normalise, Value, Wanted, What};
-use crate::schema::{Alone, Grammar, Names, Scalar, Shape, Table, Unique};
+use crate::schema::{Alone, Grammar, Names, Scalar, Shape, Table, Unique, Unset};
 
 const TEXT: Shape = Shape::One(Scalar::Text);
 
@@ -205,7 +205,13 @@ impl Normalise<'_> {
         self.named(entries, Names::Resource, &Shape::Any, what)
     }
 
-    pub(super) fn assignments(&mut self, node: Node, shape: &Shape, what: What<'_>) -> Node {
+    pub(super) fn assignments(
+        &mut self,
+        node: Node,
+        unset: Unset,
+        shape: &Shape,
+        what: What<'_>,
+    ) -> Node {
         let node = match node.value {
             Value::List(items) => self.assigned(node.span, items, what),
             Value::Null
@@ -228,7 +234,10 @@ impl Normalise<'_> {
                 self.findings.push(finding);
                 continue;
             }
-            let value = self.value(value, shape, What::Key(&key.text));
+            let mut value = self.value(value, shape, What::Key(&key.text));
+            if unset == Unset::Empty && value.value == Value::Null && value.tag == Tag::None {
+                value.value = Value::Text(String::new());
+            }
             long.push(Entry { key, value });
         }
         Node::mapping(node.span, long)

@@ -154,7 +154,7 @@ pub(super) const HOOK: Table = Table::new(
     "a hook",
     &[
         row("command", Shape::Command).required(),
-        row("environment", ASSIGNMENTS),
+        row("environment", ENVIRONMENT),
         row("privileged", FLAG),
         row("user", TEXT),
         row("working_dir", TEXT),
@@ -166,7 +166,7 @@ pub(super) const PRE_START: Table = Table::new(
     "a hook",
     &[
         row("command", Shape::Command),
-        row("environment", ASSIGNMENTS),
+        row("environment", ENVIRONMENT),
         row("image", TEXT),
         row("per_replica", FLAG),
         row("privileged", FLAG),

@@ -73,7 +73,7 @@ fn shape(shape: &Shape) -> Value {
         Shape::One(scalar) => one(*scalar),
         Shape::External => one(Scalar::Flag),
         Shape::Command | Shape::Test => one_or_many(&Shape::One(Scalar::Quantity)),
-        Shape::Assignments(item) => json!({
+        Shape::Assignments(_, item) => json!({
             "anyOf": [named(item), { "type": "array", "items": { "type": "string" } }],
         }),
         Shape::Hosts => json!({ "type": ["object", "array"] }),

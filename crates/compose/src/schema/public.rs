@@ -117,7 +117,7 @@ fn inside(path: &str, shape: &Shape, keys: &mut Vec<Key>) {
         | Shape::One(_)
         | Shape::Command
         | Shape::Test
-        | Shape::Assignments(_)
+        | Shape::Assignments(..)
         | Shape::Hosts
         | Shape::External => {}
     }
@@ -131,7 +131,7 @@ impl Shape {
             Self::One(scalar) => scalar.kind(),
             Self::External => Kind::Flag,
             Self::Command | Self::Test => Kind::Command,
-            Self::Assignments(_) | Self::Hosts => Kind::Assignments,
+            Self::Assignments(..) | Self::Hosts => Kind::Assignments,
             Self::List(item, _) | Self::OneOrMany(item, _)
                 if matches!(item, Self::Table(_) | Self::Short(..)) =>
             {

@@ -89,7 +89,7 @@ pub(crate) const SERVICE: Table = Table::new(
                 Unique::Key("path"),
             ),
         ),
-        row("environment", ASSIGNMENTS),
+        row("environment", ENVIRONMENT),
         row("expose", Shape::List(&EXPOSED, Unique::Whole)),
         row("extends", Shape::Short(Short::Extends, &EXTENDS)),
         row("external_links", TEXTS_ONCE).ignored(NO_LINKS),
@@ -182,8 +182,11 @@ pub(crate) const SERVICE: Table = Table::new(
 const BUILD: Table = Table::new(
     "`build`",
     &[
-        row("additional_contexts", Shape::Assignments(&CONTEXT)),
-        row("args", ASSIGNMENTS),
+        row(
+            "additional_contexts",
+            Shape::Assignments(Unset::Empty, &CONTEXT),
+        ),
+        row("args", ENVIRONMENT),
         row("cache_from", Shape::List(&TEXT, Unique::Any)),
         row("cache_to", Shape::List(&TEXT, Unique::Any)),
         row("context", CONTEXT),
@@ -203,7 +206,7 @@ const BUILD: Table = Table::new(
         row("sbom", WORD),
         row("secrets", SECRET_MOUNTS),
         row("shm_size", BYTES),
-        row("ssh", Shape::Assignments(&PATH)),
+        row("ssh", Shape::Assignments(Unset::Environment, &PATH)),
         row("tags", Shape::List(&TEXT, Unique::Name)),
         row("target", TEXT),
         row("ulimits", ULIMITS),
