@@ -429,11 +429,11 @@ impl DockerEngine {
             let answer = docker.unpause_container(&container).await;
             drop(step);
             match answer {
-                Err(error) if !failure::is_conflict(&error) => {
-                    Err(failure::about(&name, "thaw", &error))
+                Err(error) if failure::sentence(&error).contains("is not paused") => Ok(()),
+                Err(error) if failure::is_conflict(&error) => {
+                    Err(EngineError::NoInstance { id: name })
                 }
-                // It was not paused.
-                Ok(()) | Err(_) => Ok(()),
+                answer => answer.map_err(|error| failure::about(&name, "thaw", &error)),
             }
         });
         let Some(freezer) = freezer else {

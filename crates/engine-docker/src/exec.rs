@@ -32,8 +32,8 @@ use crate::{failure, observe};
 
 /// How often the size of a terminal is looked at.
 const LOOK_AT_SIZE: Duration = Duration::from_millis(100);
-/// How often Docker is asked for the end of a command whose output has ended.
-const ASK_ENDED: Duration = Duration::from_millis(5);
+/// How often Docker is asked whether a command has begun, or whether one whose output has ended has.
+const ASK: Duration = Duration::from_millis(2);
 
 type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
 type Input = Pin<Box<dyn AsyncWrite + Send>>;
@@ -44,7 +44,7 @@ struct Command {
     exec: String,
     output: Output,
     input: Input,
-    /// Its process on this machine; 0 as long as it is not known, and when it has ended.
+    /// Its process on this machine; 0 when it has ended.
     pid: Arc<AtomicI32>,
 }
 
@@ -148,13 +148,17 @@ async fn begin(docker: Docker, container: &str, wish: ExecWish) -> Result<Comman
         output_capacity: None,
     };
     match docker.start_exec(&exec, Some(options)).await {
-        Ok(StartExecResults::Attached { output, input }) => Ok(Command {
-            docker,
-            exec,
-            output,
-            input,
-            pid: Arc::default(),
-        }),
+        Ok(StartExecResults::Attached { output, input }) => {
+            let pid = process(&docker, &exec).await;
+            let pid = pid.map_err(|error| failure::about(&id, what, &error))?;
+            Ok(Command {
+                docker,
+                exec,
+                output,
+                input,
+                pid: Arc::new(AtomicI32::new(pid)),
+            })
+        }
         Ok(StartExecResults::Detached) => Err(EngineError::Failed {
             what: format!("cannot {what} {id}"),
             why: "Docker gives no access to its output".to_owned(),
@@ -233,7 +237,6 @@ impl Command {
             mut output,
             mut error,
         } = streams;
-        learn_pid(&self.docker, &self.exec, &self.pid).await;
         let feed = async {
             let mut buffer = vec![0; 16 * 1024];
             // Either side may be gone; then there is no more to give.
@@ -265,7 +268,6 @@ impl Command {
 
     /// Carries input, output and size over a terminal, until the command has ended.
     async fn carry_terminal(mut self, inner: AsyncFd<OwnedFd>) -> Result<ExitStatus, EngineError> {
-        learn_pid(&self.docker, &self.exec, &self.pid).await;
         let feed = async {
             let mut buffer = vec![0; 4096];
             while let Ok(length @ 1..) = read(&inner, &mut buffer).await {
@@ -290,12 +292,17 @@ impl Command {
     }
 }
 
-/// Finds out which process of this machine a command is.
-async fn learn_pid(docker: &Docker, exec: &str, pid: &AtomicI32) {
-    let found = docker.inspect_exec(exec).await;
-    let running = found.ok().filter(|found| found.running == Some(true));
-    let found = running.and_then(|found| i32::try_from(found.pid?).ok());
-    pid.store(found.unwrap_or_default(), Ordering::Relaxed);
+/// Which process of this machine a command is, once it has begun; 0 when it could not, or has ended.
+async fn process(docker: &Docker, exec: &str) -> Result<i32, Error> {
+    loop {
+        let found = docker.inspect_exec(exec).await?;
+        let pid = found.pid.and_then(|pid| i32::try_from(pid).ok());
+        match pid {
+            Some(pid) if found.running == Some(true) && pid > 0 => return Ok(pid),
+            _ if found.exit_code.is_some() => return Ok(0),
+            Some(_) | None => tokio::time::sleep(ASK).await,
+        }
+    }
 }
 
 /// How a command ended; its output has.
@@ -309,7 +316,7 @@ async fn ended(docker: &Docker, exec: &str, pid: &AtomicI32) -> Result<ExitStatu
             let code = found.exit_code.unwrap_or(-1);
             return Ok(observe::exit_status(code));
         }
-        tokio::time::sleep(ASK_ENDED).await;
+        tokio::time::sleep(ASK).await;
     }
 }
 

@@ -19,7 +19,8 @@ begin() {
 begin "$1" "$2"
 while read -r line; do
     case $line in
-        kill) kill -9 $pid; wait $pid; rm -f "$1/pid" ;;
+        # Its containerd dies with it, and where nobody reaps that it still seems to run.
+        kill) kill -9 $pid; wait $pid; rm -f "$1/pid" "$1/exec/containerd/containerd.pid" ;;
         end) kill $pid; wait $pid ;;
         begin) begin "$1" "$2" ;;
     esac

@@ -285,7 +285,8 @@ async fn commands_have_pipes_or_a_terminal() {
         rows: 17,
     };
     // The size reaches Docker after the command has begun.
-    let line = "until [ \"$(stty size)\" = '17 91' ]; do sleep 0.02; done; printf 'no line feed'";
+    let line =
+        "until [ \"$(stty size 2>&1)\" = '17 91' ]; do sleep 0.02; done; printf 'no line feed'";
     let shell = world
         .engine
         .exec(exec(&id, &["sh", "-c", line], size))
