@@ -134,6 +134,9 @@ pub(crate) enum Command {
     /// Stop services and keep them
     #[command(after_help = "Example:\n  roads stop worker")]
     Stop(ServicesArguments),
+    /// Stop services at once, or send their programs a signal
+    #[command(after_help = "Examples:\n  roads kill worker\n  roads kill -s HUP webui")]
+    Kill(KillArguments),
     /// Start stopped services again
     #[command(after_help = "Example:\n  roads start worker")]
     Start(ServicesArguments),
@@ -255,6 +258,18 @@ pub(crate) struct ScaleArguments {
 pub(crate) struct ServicesArguments {
     #[command(flatten)]
     pub(crate) selection: Selection,
+    /// The services; all when none is named
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KillArguments {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// The signal; any but SIGKILL is sent and no more
+    #[arg(short, long, value_name = "SIGNAL", default_value = "SIGKILL")]
+    pub(crate) signal: String,
     /// The services; all when none is named
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,

@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
-use api::{DownRequest, ScaleRequest, ServicesRequest, VolumesWish};
+use api::{DownRequest, KillRequest, ScaleRequest, ServicesRequest, VolumesWish};
 use client::Client;
 use model::AppName;
 use serde::Serialize;
 
-use crate::arguments::{Command, DownArguments, ScaleArguments, Selection, ServicesArguments};
+use crate::arguments::{
+    Command, DownArguments, KillArguments, ScaleArguments, Selection, ServicesArguments,
+};
 use crate::attend::until_done;
 use crate::error::Error;
 use crate::files::Surroundings;
@@ -78,6 +80,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Rest(arguments) => services(context, arguments, Change::Rest).await,
         Command::Restart(arguments) => services(context, arguments, Change::Restart).await,
         Command::Stop(arguments) => services(context, arguments, Change::Stop).await,
+        Command::Kill(arguments) => kill(context, arguments).await,
         Command::Start(arguments) => services(context, arguments, Change::Start).await,
         Command::Config(arguments) => inspect::config(context, &arguments),
         Command::Explain(arguments) => inspect::explain(context, arguments).await,
@@ -141,6 +144,16 @@ async fn services(
         Change::Start => client.start(app, &wish).await,
     };
     until_done(progress, &services).await
+}
+
+async fn kill(context: &Context, arguments: KillArguments) -> Result<(), Error> {
+    let Chosen { client, app } = context.choose(arguments.selection).await?;
+    let services = arguments.services;
+    let wish = KillRequest {
+        services: services.iter().cloned().collect(),
+        signal: Some(arguments.signal),
+    };
+    until_done(client.kill(app.as_str(), &wish).await, &services).await
 }
 
 async fn stop_daemon(context: &Context) -> Result<(), Error> {

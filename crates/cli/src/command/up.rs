@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anstyle::AnsiColor;
 use api::{
-    ActivationWish, AppStatus, LogsQuery, ServiceStatus, ServicesRequest, Stage, Time, UpRequest,
+    ActivationWish, AppStatus, KillRequest, LogsQuery, ServiceStatus, ServicesRequest, Stage, Time,
+    UpRequest,
 };
 use client::{Client, ClientError, Lines};
 use compose::{Color, Loaded};
@@ -204,8 +205,9 @@ impl Up {
         })
     }
 
+    /// Stops what was started; the next Ctrl-C kills it.
     async fn stop(&self, interrupts: &mut Interrupts) -> Result<ExitCode, Error> {
-        anstream::eprintln!("\nGracefully stopping... (press Ctrl+C again to leave at once)");
+        anstream::eprintln!("\nGracefully stopping... (press Ctrl+C again to force)");
         let wish = ServicesRequest {
             services: self.started.iter().cloned().collect(),
         };
@@ -215,11 +217,28 @@ impl Up {
         };
         tokio::select! {
             stopped = stopped => stopped?,
-            () = interrupts.next() => {
-                anstream::eprintln!("the services go on stopping; `roads ps` shows how far they are");
-            }
+            () = interrupts.next() => self.kill(interrupts).await?,
         }
         Ok(ExitCode::from(INTERRUPTED))
+    }
+
+    /// Kills what was started; the next Ctrl-C leaves that to the daemon.
+    async fn kill(&self, interrupts: &mut Interrupts) -> Result<(), Error> {
+        let wish = KillRequest {
+            services: self.started.iter().cloned().collect(),
+            signal: None,
+        };
+        let killed = async {
+            let progress = self.client.kill(&self.app, &wish).await;
+            until_done(progress, &self.started).await
+        };
+        tokio::select! {
+            killed = killed => killed,
+            () = interrupts.next() => {
+                anstream::eprintln!("the services are being killed; `roads ps` shows how far they are");
+                Ok(())
+            }
+        }
     }
 
     fn failed<'a>(&self, status: &'a AppStatus) -> Vec<&'a ServiceStatus> {

@@ -78,13 +78,13 @@ fn up_in_the_foreground_shows_plan_and_logs_and_stops_by_ctrl_c() {
 }
 
 #[test]
-fn a_second_ctrl_c_does_not_wait_for_a_program_that_does_not_end() {
+fn a_second_ctrl_c_kills_what_does_not_end() {
     let app = App::of(
         "services:
   a:
     image: host
     command: [sh, -c, 'trap \"\" TERM; while :; do sleep 0.02; done']
-    stop_grace_period: 10s
+    stop_grace_period: 1h
 ",
     );
     let mut up = Foreground::up(&app);
@@ -92,7 +92,39 @@ fn a_second_ctrl_c_does_not_wait_for_a_program_that_does_not_end() {
     up.interrupt();
     app.wait_state("a", "stopping");
     up.interrupt();
-    assert!(up.code().is_some_and(|code| code != 0), "{}", up.text());
+    assert_eq!(up.code(), Some(130), "{}", up.text());
+    assert_eq!(app.service("a")["state"], "stopped");
+    assert_eq!(app.roads().inits().len(), 0);
+}
+
+#[test]
+fn kill_stops_at_once_and_sends_any_other_signal() {
+    let app = App::up(
+        "services:
+  a:
+    image: host
+    command: [sh, -c, 'trap \"\" TERM; trap \"echo hung up\" HUP; echo set; while :; do sleep 0.02; done']
+    stop_grace_period: 1h
+    restart: always
+  b: { image: host, command: sleep 1000 }
+",
+    );
+    let says = |words: &str| until(words, || app.ok(&["logs", "a"]).contains(words));
+    says("set");
+    app.ok(&["kill", "-s", "HUP", "a"]);
+    says("hung up");
+    assert_eq!(app.service("a")["state"], "running");
+    app.ok(&["kill", "a"]);
+    assert_eq!(app.service("a")["state"], "stopped");
+    assert_eq!(app.service("b")["state"], "running");
+    assert_eq!(app.count("a", "instance_started"), 1);
+    let refused = app.fails(&["kill", "-s", "SIGNOTHING"]);
+    assert!(refused.stderr.contains("SIGNOTHING"), "{refused:#?}");
+    app.ok(&["kill"]);
+    assert_eq!(app.roads().inits().len(), 0);
+    app.ok(&["start", "a"]);
+    assert_eq!(app.service("a")["state"], "running");
+    app.ok(&["kill"]);
 }
 
 #[test]
@@ -210,6 +242,7 @@ fn every_command_has_help_with_an_example() {
         "wake",
         "rest",
         "restart",
+        "kill",
         "exec",
         "events",
         "config",
