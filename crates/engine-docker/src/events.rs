@@ -11,7 +11,7 @@ use std::time::Duration;
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt;
-use ports::{EngineError, EngineEvent};
+use ports::{EngineError, EngineEvent, InstanceState};
 use tracing::{debug, info};
 
 use crate::engine::Shared;
@@ -75,38 +75,28 @@ async fn handle(shared: &Shared, docker: &bollard::Docker, event: EventMessage) 
     else {
         return;
     };
-    let instance = shared.known(&id);
+    let Some(instance) = shared.known(&id).filter(|known| !known.is_being_removed()) else {
+        return;
+    };
     match action.as_str() {
         "die" => {
-            let Some(instance) = instance.filter(|instance| !instance.is_being_removed()) else {
-                return;
-            };
             let code = attributes
                 .get("exitCode")
                 .and_then(|code| code.parse().ok());
             let mut status = observe::exit_status(code.unwrap_or(-1));
             let container = instance.container().unwrap_or_default();
             // It may be started again already, or gone.
-            if let Ok(Some(seen)) = observe::look(docker, &id, &container).await {
-                if let ports::InstanceState::Exited(seen) = seen.state {
-                    status = seen;
-                    instance.let_go().await;
-                }
+            let seen = observe::look(docker, &id, &container).await.ok().flatten();
+            if let Some(InstanceState::Exited(seen)) = seen.map(|seen| seen.state) {
+                status = seen;
+                instance.let_go().await;
             }
             shared.tell(EngineEvent::Exited { id, status }).await;
         }
-        "pause" | "unpause" => {
-            let frozen = action == "pause";
-            // What we asked for is no news.
-            if instance.is_some_and(|instance| instance.is_frozen() != frozen) {
-                shared.tell(EngineEvent::Gap).await;
-            }
-        }
-        "destroy" => {
-            if instance.is_some_and(|instance| !instance.is_being_removed()) {
-                shared.tell(EngineEvent::Gap).await;
-            }
-        }
+        // What we asked for is no news.
+        "pause" if !instance.is_frozen() => shared.tell(EngineEvent::Gap).await,
+        "unpause" if instance.is_frozen() => shared.tell(EngineEvent::Gap).await,
+        "destroy" => shared.tell(EngineEvent::Gap).await,
         _ => {}
     }
 }

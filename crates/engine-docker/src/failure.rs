@@ -21,11 +21,12 @@ pub(crate) fn is_conflict(error: &Error) -> bool {
 
 /// Docker's own sentence.
 pub(crate) fn sentence(error: &Error) -> String {
-    match error {
-        Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
-        Error::DockerStreamError { error } => error.trim().to_owned(),
-        error => chain(error),
+    if let Error::DockerResponseServerError { message: said, .. }
+    | Error::DockerStreamError { error: said } = error
+    {
+        return said.trim().to_owned();
     }
+    chain(error)
 }
 
 /// The failure of something that was asked of Docker.
@@ -38,16 +39,20 @@ pub(crate) fn explain(what: impl Into<String>, error: &Error) -> EngineError {
             hint: hint.to_owned(),
         };
     }
-    match error {
-        Error::SocketNotFoundError(path) => EngineError::Unreachable {
+    if let Error::SocketNotFoundError(path) = error {
+        return EngineError::Unreachable {
             engine: NAME,
             why: format!("there is no {path}"),
-        },
-        Error::HyperLegacyError { .. }
-        | Error::IOError { .. }
-        | Error::HyperResponseError { .. } => EngineError::Unreachable { engine: NAME, why },
-        _ => EngineError::Failed { what, why },
+        };
     }
+    let is_broken = matches!(
+        error,
+        Error::HyperLegacyError { .. } | Error::IOError { .. } | Error::HyperResponseError { .. }
+    );
+    if is_broken {
+        return EngineError::Unreachable { engine: NAME, why };
+    }
+    EngineError::Failed { what, why }
 }
 
 /// The failure of something about an instance; that it is not there is one of its own.
@@ -103,10 +108,10 @@ fn hint(why: &str) -> Option<&'static str> {
 }
 
 fn status(error: &Error) -> Option<u16> {
-    match error {
-        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
-        _ => None,
+    if let Error::DockerResponseServerError { status_code, .. } = error {
+        return Some(*status_code);
     }
+    None
 }
 
 /// An error with its causes, since bollard's own words stop at the first.
