@@ -241,6 +241,7 @@ impl AppTask {
             self.record(service, instance, happened.fact);
         }
         self.published.send_replace(Arc::new(Published {
+            at: now,
             directory: Arc::clone(self.routes.directory()),
             report: Arc::new(report),
             activities: Arc::clone(self.routes.activities()),

@@ -164,6 +164,7 @@ impl Shared {
         let wake = Arc::new(Notify::new());
         let routes = AppTask::routes(Arc::clone(directory), parts.snapshots.clone(), &wake);
         let first = Published {
+            at: parts.clock.now(),
             directory: Arc::clone(directory),
             report: Arc::default(),
             activities: Arc::clone(routes.activities()),

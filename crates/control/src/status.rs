@@ -14,6 +14,8 @@ use traffic::{Activity, Directory, Endpoint, Load};
 /// What a pass left behind: the report, and where the counters are read.
 #[derive(Debug, Clone)]
 pub(crate) struct Published {
+    /// When the pass was.
+    pub(crate) at: Moment,
     pub(crate) directory: Arc<Directory>,
     pub(crate) report: Arc<Report>,
     pub(crate) activities: Arc<BTreeMap<ServiceName, Arc<Activity>>>,
@@ -126,7 +128,7 @@ impl Published {
                 .reasons
                 .iter()
                 .filter(|reason| still_holds(reason, load))
-                .map(ToString::to_string)
+                .map(|reason| reason.told_after(now.since(self.at)).to_string())
                 .collect(),
             revision: report.revision,
             wished: report.wanted,

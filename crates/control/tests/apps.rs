@@ -447,3 +447,14 @@ async fn any_other_signal_is_sent_and_no_more() {
     assert!(last.contains("signal") && last.contains("rng"), "{last}");
     assert!(world.store.apps().unwrap()[0].services[&name("rng")].selected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_status_tells_times_as_of_when_it_is_asked_for() {
+    let world = World::new(Listen::AtStart);
+    let daemon = world.daemon();
+    daemon.control.up(wish([service("rng")])).await.unwrap();
+    daemon.control.rest(&app(), &name("rng")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    let (_, reasons) = state(&daemon, "rng");
+    assert!(reasons[0].contains("asleep for 1 min 30 s"), "{reasons:?}");
+}

@@ -186,6 +186,8 @@ impl Service {
             self.reasons_of_number(&mut reasons);
             self.reasons_of_demand(about, draft, &mut reasons);
         }
+        // It is kept until the next pass; a sleeping service has one.
+        reasons.shrink_to_fit();
         reasons
     }
 

@@ -373,6 +373,47 @@ pub enum InstanceReason {
     },
 }
 
+impl Reason {
+    /// The same reason, told some time after the pass that found it.
+    #[must_use]
+    pub fn told_after(&self, time: Duration) -> Self {
+        let mut told = self.clone();
+        match &mut told {
+            Self::Asleep { lasting, .. } => *lasting += time,
+            Self::RestsIn { after } => *after = after.saturating_sub(time),
+            Self::Instance { reason, .. } => reason.age(time),
+            Self::Unobserved { .. }
+            | Self::AppStopped
+            | Self::Unselected
+            | Self::Leaving
+            | Self::ScaledToZero
+            | Self::WaitsFor { .. }
+            | Self::DependencyFailed { .. }
+            | Self::DependantRuns { .. }
+            | Self::NoRoom { .. }
+            | Self::Replaces { .. }
+            | Self::RestCalledOff { .. }
+            | Self::Holds { .. }
+            | Self::Busy { .. } => {}
+        }
+        told
+    }
+}
+
+impl InstanceReason {
+    fn age(&mut self, time: Duration) {
+        match self {
+            Self::Starts { lasting } | Self::NotReadyYet { lasting, .. } => *lasting += time,
+            Self::NextStart { after: left, .. }
+            | Self::NextCallStarts { after: left, .. }
+            | Self::StepFailed { after: left, .. }
+            | Self::Drains { left, .. }
+            | Self::Stops { left } => *left = left.saturating_sub(time),
+            Self::LetBe { .. } | Self::CannotStart { .. } | Self::Unready { .. } => {}
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
