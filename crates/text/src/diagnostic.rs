@@ -167,6 +167,18 @@ impl Findings {
         self.push(Finding::error(node.span, message).help(why.to_string()));
     }
 
+    /// Where the findings are now, to come back to.
+    pub fn mark(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Forgets what was found since a mark.
+    pub fn rewind(&mut self, mark: usize) {
+        let forgotten = self.list.drain(mark.min(self.list.len())..);
+        let errors = forgotten.filter(|finding| finding.severity == Severity::Error);
+        self.errors -= errors.count();
+    }
+
     /// Whether an error is among them.
     pub fn has_errors(&self) -> bool {
         self.errors > 0

@@ -4,6 +4,7 @@
 //! that aliases expand to, and it knows both places of a key that is there twice. Nothing here
 //! recurses; a hostile text costs memory in proportion to [`VALUES_MAX`] and no stack.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag as YamlTag};
@@ -48,16 +49,68 @@ pub fn parse(source: u32, findings: &mut Findings) -> Vec<Node> {
         findings.push(finding);
         return Vec::new();
     }
-    let mut loader = Loader {
-        places: Places::new(source, &file.text),
-        findings,
-        documents: Vec::new(),
-        open: Vec::new(),
-        anchors: BTreeMap::new(),
-        values: 0,
-    };
-    loader.run(&file.text);
-    loader.documents
+    let mut text = Cow::Borrowed(file.text.as_str());
+    let found = findings.mark();
+    for again in (0..REJOINED_MAX.min(REJOINED_BYTES_MAX / (size + 1)).max(1)).rev() {
+        let mut loader = Loader {
+            places: Places::new(source, &file.text),
+            findings,
+            documents: Vec::new(),
+            open: Vec::new(),
+            anchors: BTreeMap::new(),
+            values: 0,
+        };
+        let error = match loader.run(&text) {
+            Ok(()) => return loader.documents,
+            Err(Stopped::Reported) => return Vec::new(),
+            Err(Stopped::Syntax(error)) => error,
+        };
+        match rejoined(&text, &error).filter(|_| again > 0) {
+            Some(rejoined) => {
+                findings.rewind(found);
+                text = Cow::Owned(rejoined);
+            }
+            None => {
+                loader.syntax(&file.text, &error);
+                break;
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// How often one text is read again with lines put together, and how long such texts are together.
+const REJOINED_MAX: usize = 200;
+const REJOINED_BYTES_MAX: usize = 64 << 20;
+
+/// Compose's reader does not look at the indentation between brackets, ours wants more than that
+/// of the key before them. So where ours stops for that, the line is put at the end of the one
+/// before, and every character stays at its place.
+fn rejoined(text: &str, error: &ScanError) -> Option<String> {
+    let kinds = [
+        "invalid indentation",
+        "invalid indentation in flow construct",
+    ];
+    kinds.contains(&error.info()).then_some(())?;
+    let (at, _) = text.char_indices().nth(error.marker().index())?;
+    let before = text.get(..at)?.trim_end_matches([' ', '\t']);
+    let mut kept = before.strip_suffix('\n')?;
+    loop {
+        let line = kept.rsplit('\n').next().unwrap_or(kept);
+        match line.trim_start() {
+            "" | "\r" => kept = kept.strip_suffix(line)?.strip_suffix('\n')?,
+            comment if comment.starts_with('#') => {
+                kept = kept.strip_suffix(line)?.strip_suffix('\n')?;
+            }
+            // What is behind the sign may be a comment, and then nothing can follow it.
+            line if line.contains('#') => return None,
+            _ => break,
+        }
+    }
+    let kept = kept.trim_end_matches('\r');
+    let gap = text.get(kept.len()..at)?.chars().count();
+    let after = text.get(at..)?;
+    Some(format!("{kept}{}{after}", " ".repeat(gap)))
 }
 
 /// From the parser's places, which count characters, to bytes.
@@ -153,21 +206,19 @@ struct Loader<'a> {
 /// The rest of the text is not read; the reason is reported.
 struct Stop;
 
+/// Why a text was not read to its end.
+enum Stopped {
+    Reported,
+    Syntax(ScanError),
+}
+
 impl Loader<'_> {
-    fn run(&mut self, text: &str) {
+    fn run(&mut self, text: &str) -> Result<(), Stopped> {
         for event in Parser::new_from_str(text) {
-            let done = match event {
-                Ok((event, span)) => self.event(event, span),
-                Err(error) => {
-                    self.syntax(text, &error);
-                    Err(Stop)
-                }
-            };
-            if done.is_err() {
-                self.documents.clear();
-                return;
-            }
+            let (event, span) = event.map_err(Stopped::Syntax)?;
+            self.event(event, span).map_err(|Stop| Stopped::Reported)?;
         }
+        Ok(())
     }
 
     fn event(&mut self, event: Event<'_>, span: saphyr_parser::Span) -> Result<(), Stop> {

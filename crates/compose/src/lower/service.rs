@@ -17,6 +17,11 @@ use super::{Entry, Finding, Lower, Node};
 #[error("it is one of \"no\", always, unless-stopped, on-failure and on-failure:N")]
 struct InvalidRestart;
 
+/// Why a text is no condition of a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is one of none, on-failure, any, always and unless-stopped")]
+struct InvalidCondition;
+
 /// Why a text is no image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is the name of an image, such as web:7, or host")]
@@ -167,9 +172,17 @@ impl Lower<'_> {
         match policy.text_at("condition") {
             Some("none") => Restart::No,
             Some("on-failure") => Restart::OnFailure { attempts_max },
-            Some(_) | None => Restart::Always,
+            Some("any") | None => Restart::Always,
+            // The reference takes the words of `restart` as well.
+            Some(_) => self
+                .parsed(policy, "condition", condition)
+                .unwrap_or_default(),
         }
     }
+}
+
+fn condition(text: &str) -> Result<Restart, InvalidCondition> {
+    restart(text).map_err(|InvalidRestart| InvalidCondition)
 }
 
 /// The duration of a key.

@@ -114,7 +114,7 @@ const DISCRETE: Table = Table::new(
 const RESTART_POLICY: Table = Table::new(
     "`restart_policy`",
     &[
-        row("condition", choice(&["none", "on-failure", "any"])),
+        row("condition", TEXT),
         row("delay", DURATION).ignored("Roadstead waits longer from restart to restart"),
         row("max_attempts", COUNT),
         row("window", DURATION)

@@ -123,3 +123,21 @@ fn a_doubled_key_shows_both_places() {
         .collect();
     assert_eq!(starts, [10, 0]);
 }
+
+#[test]
+fn between_brackets_indentation_means_nothing() {
+    for text in [
+        "a:\n  b: [\n    c,\n  ]\n  d: e\n",
+        "a:\n  b: [\n    c, # no\n    # é no: [\n\n  ]\n  d: e\n",
+        "a:\n  b: [\n  c,\n]\n  d: e\n",
+        "a:\r\n  b: [\r\n c\r\n ]\r\n  d: e\r\n",
+    ] {
+        let (documents, findings) = parse_text(text);
+        assert!(!findings.has_errors(), "{text}: {}", findings.finish());
+        let a = &documents[0].get("a").unwrap().value;
+        assert_eq!(a.texts_at("b"), Some(vec!["c".to_owned()]), "{text}");
+        let d = a.get("d").unwrap();
+        assert_eq!(findings.sources.slice(d.value.span), "e", "{text}");
+    }
+    assert!(parse_text("a:\n  b: [\n    c\n  d: e\n").1.has_errors());
+}
