@@ -47,10 +47,12 @@ impl Lower<'_> {
 
     fn image(&mut self, entry: &Entry) -> Option<Image> {
         let node = &entry.value;
-        if node.at("image").is_some() {
+        // As in Compose, an empty text is no image.
+        let is_empty = node.text_at("image") == Some("");
+        if node.at("image").is_some() && !is_empty {
             return self.parsed(node, "image", image);
         }
-        if matches!(node.value, Value::Broken) || node.get("image").is_some() {
+        if matches!(node.value, Value::Broken) || (node.get("image").is_some() && !is_empty) {
             return None;
         }
         if node.get("build").is_some() {

@@ -29,7 +29,7 @@ const SECRET_MOUNTS: Shape = Shape::List(
 );
 const CONTAINER_NAME: Shape = Shape::One(Scalar::Like(
     is_container_name,
-    "it is two or more letters, digits, `_`, `.` or `-`, beginning with a letter or digit",
+    "it holds a letter or digit, and then another, `_`, `.` or `-`",
 ));
 const PULL_POLICY: Shape = Shape::One(Scalar::Like(
     is_pull_policy,
@@ -409,11 +409,12 @@ const MOUNT_TMPFS: Table = Table::new("`tmpfs`", &[row("mode", MODE), row("size"
 
 const MOUNT_IMAGE: Table = Table::new("`image`", &[row("subpath", TEXT)]);
 
+/// As the reference has it, this need only be somewhere in the name.
 fn is_container_name(text: &str) -> bool {
-    let inside = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    text.len() > 1
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(inside)
+    let begins = |c: &char| c.is_ascii_alphanumeric();
+    let goes_on = |c: &char| c.is_ascii_alphanumeric() || "_.-".contains(*c);
+    let pairs = text.chars().zip(text.chars().skip(1));
+    pairs.into_iter().any(|(a, b)| begins(&a) && goes_on(&b))
 }
 
 fn is_pull_policy(text: &str) -> bool {
