@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod config;
+
+pub(crate) use config::{ConfigArguments, Format, Hashed, Shown};
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -149,7 +153,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  roads events -f")]
     Events(EventsArguments),
     /// Show the app as its compose files declare it, resolved
-    #[command(after_help = "Example:\n  roads config --format json\n  roads config --services")]
+    #[command(
+        after_help = "Examples:\n  roads config --format json\n  roads config --services\n  roads config --schema > roads-schema.json"
+    )]
     Config(ConfigArguments),
     /// Say why a service is as it is
     #[command(after_help = "Example:\n  roads explain rng")]
@@ -322,26 +328,6 @@ pub(crate) struct EventsArguments {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ConfigArguments {
-    #[command(flatten)]
-    pub(crate) selection: Selection,
-    /// The form to print it in
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
-    /// Print the names of its services, one a line
-    #[arg(long)]
-    pub(crate) services: bool,
-    /// Print nothing; only say what is wrong
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Refuse a key that is not honoured
-    #[arg(long)]
-    pub(crate) strict: bool,
-    #[command(flatten)]
-    pub(crate) json: Json,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
     #[command(flatten)]
     pub(crate) selection: Selection,
@@ -380,16 +366,6 @@ impl EngineName {
             Self::Embedded => "embedded",
         }
     }
-}
-
-/// The form of a resolved app.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// As people write it
-    #[default]
-    Yaml,
-    /// As programs read it
-    Json,
 }
 
 fn service_count(text: &str) -> Result<(String, u32), String> {

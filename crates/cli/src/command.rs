@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod config;
 mod exec;
 mod inspect;
 mod logs;
@@ -82,7 +83,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Stop(arguments) => services(context, arguments, Change::Stop).await,
         Command::Kill(arguments) => kill(context, arguments).await,
         Command::Start(arguments) => services(context, arguments, Change::Start).await,
-        Command::Config(arguments) => inspect::config(context, &arguments),
+        Command::Config(arguments) => config::config(context, arguments),
         Command::Explain(arguments) => inspect::explain(context, arguments).await,
         Command::Daemon(_stop) => stop_daemon(context).await,
         Command::Version(json) => inspect::version(context, json).await,

@@ -80,7 +80,11 @@ impl Error {
     fn diagnostics(&self) -> Option<&Diagnostics> {
         match self.files()? {
             FilesError::Invalid(diagnostics) | FilesError::Strict(diagnostics) => Some(diagnostics),
-            FilesError::NoFile { .. } | FilesError::Unreadable { .. } => None,
+            FilesError::NoFile { .. }
+            | FilesError::Unreadable { .. }
+            | FilesError::NoFolder { .. }
+            | FilesError::NoService { .. }
+            | FilesError::Unwritable { .. } => None,
         }
     }
 
@@ -102,8 +106,8 @@ impl Error {
     }
 
     fn hint(&self) -> Option<&str> {
-        if let Some(FilesError::NoFile { .. }) = self.files() {
-            return Some("name one with -f, or write a compose.yaml here");
+        if let Some(hint) = self.files().and_then(FilesError::hint) {
+            return Some(hint);
         }
         match self {
             Self::Select(SelectError::NoneUp) => Some("`roads up` starts one"),

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use compose::{Diagnostics, Loaded, ReadFile, ReadFileError, Request, Source};
+use compose::{Color, Diagnostics, Loaded, ReadFile, ReadFileError, Request, Source};
 
 use crate::arguments::Selection;
+use crate::text::{self, TextError};
 
 /// The names that are looked for in a folder, the first found counts (compose-spec, "Compose
 /// file"), each with those that are merged over it.
@@ -39,6 +40,14 @@ pub enum FilesError {
         /// Which.
         path: PathBuf,
         /// Why.
+        source: TextError,
+    },
+    /// The folder that relative paths begin at is none.
+    #[error("there is no folder {}", path.display())]
+    NoFolder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
         source: io::Error,
     },
     /// What the files say is not valid.
@@ -47,6 +56,41 @@ pub enum FilesError {
     /// What the files say is valid, and not all of it is honoured.
     #[error("the compose file has what is not honoured, and --strict refuses that")]
     Strict(Diagnostics),
+    /// A service that is asked for is not in the files.
+    #[error("there is no service {name}")]
+    NoService {
+        /// Its name.
+        name: String,
+    },
+    /// What was asked for cannot be written where it should be.
+    #[error("cannot write {}", path.display())]
+    Unwritable {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl FilesError {
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoFile { .. } => Some("name one with -f, or write a compose.yaml here"),
+            Self::Unreadable { source, .. } => match source {
+                TextError::Io(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                    Some("name the file in it: FOLDER/compose.yaml")
+                }
+                TextError::Io(_) | TextError::TooLong => None,
+                TextError::NotUtf8 { .. } => Some("save it as UTF-8"),
+            },
+            Self::NoFolder { .. }
+            | Self::Invalid(_)
+            | Self::Strict(_)
+            | Self::NoService { .. }
+            | Self::Unwritable { .. } => None,
+        }
+    }
 }
 
 /// How the files came to be known.
@@ -83,25 +127,79 @@ impl Surroundings {
         value.filter(|value| !value.is_empty())
     }
 
-    /// The files that are meant, if any.
+    /// The files that are meant, if any. `COMPOSE_FILE` may also stand in the `.env` of the folder.
     pub(crate) fn origin(&self, selection: &Selection) -> Option<Origin> {
-        let at = |path: &Path| self.working_directory.join(path);
         if !selection.files.is_empty() {
-            return Some(Origin::Named(
-                selection.files.iter().map(|path| at(path)).collect(),
-            ));
-        }
-        if let Some(list) = self.variable("COMPOSE_FILE") {
-            let separator = self.variable("COMPOSE_PATH_SEPARATOR").unwrap_or(":");
-            let files = list.split(separator).filter(|file| !file.is_empty());
-            return Some(Origin::Named(
-                files.map(|file| at(Path::new(file))).collect(),
-            ));
+            return Some(Origin::Named(self.named(&selection.files)));
         }
         let start = selection.named.project_directory.as_deref();
-        let start = start.map_or_else(|| self.working_directory.clone(), at);
+        let start = start.map_or_else(
+            || self.working_directory.clone(),
+            |folder| self.working_directory.join(folder),
+        );
+        let variables = self.with_env_files(selection, &start);
+        let variable = |name: &str| variables.get(name).filter(|value| !value.is_empty());
+        if let Some(list) = variable("COMPOSE_FILE") {
+            let separator = variable("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
+            let files = list.split(separator).filter(|file| !file.is_empty());
+            return Some(Origin::Named(self.named(files)));
+        }
         start.ancestors().find_map(found_in).map(Origin::Found)
     }
+
+    /// The paths of files that are named; standard input stays `-`.
+    fn named<T: AsRef<Path>>(&self, files: impl IntoIterator<Item = T>) -> Vec<PathBuf> {
+        let path = |file: T| match file.as_ref() {
+            file if is_standard_input(file) => file.to_owned(),
+            file => self.working_directory.join(file),
+        };
+        files.into_iter().map(path).collect()
+    }
+
+    /// The environment over what its files say. What is wrong with them is told when they are
+    /// read for the app.
+    fn with_env_files(&self, selection: &Selection, folder: &Path) -> BTreeMap<String, String> {
+        let files = self.env_files(selection, folder);
+        let sources = files.iter().filter_map(|path| self.source(path).ok());
+        let request = Request {
+            environment: self.environment.clone(),
+            env_files: sources.collect(),
+            ..Request::new(Vec::new(), folder.to_owned())
+        };
+        compose::environment(&request).unwrap_or_else(|_| self.environment.clone())
+    }
+
+    /// The files of variables: those that are named, else `.env` when it is there.
+    fn env_files(&self, selection: &Selection, folder: &Path) -> Vec<PathBuf> {
+        let named = &selection.named.env_files;
+        if !named.is_empty() {
+            return self.named(named);
+        }
+        if let Some(list) = self.variable("COMPOSE_ENV_FILES") {
+            return self.named(list.split(',').filter(|file| !file.is_empty()));
+        }
+        let default = folder.join(".env");
+        default.is_file().then_some(default).into_iter().collect()
+    }
+
+    /// A file with its text, known by its path as seen from the working directory.
+    fn source(&self, path: &Path) -> Result<Source, FilesError> {
+        let text = if is_standard_input(path) {
+            text::of(io::stdin())
+        } else {
+            text::of_file(path)
+        };
+        let path = path.strip_prefix(&self.working_directory).unwrap_or(path);
+        let path = path.to_owned();
+        match text {
+            Ok(text) => Ok(Source { path, text }),
+            Err(source) => Err(FilesError::Unreadable { path, source }),
+        }
+    }
+}
+
+fn is_standard_input(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 /// The compose file in a folder, and the file that is merged over it.
@@ -121,18 +219,10 @@ pub(crate) fn load(
     services: &[String],
     surroundings: &Surroundings,
 ) -> Result<Loaded, FilesError> {
-    let no_file = || FilesError::NoFile {
-        folder: surroundings.working_directory.clone(),
-    };
-    let origin = surroundings.origin(selection).ok_or_else(no_file)?;
-    let request = request(selection, &origin, surroundings)?;
+    let request = request(selection, surroundings)?;
     let mut loaded = compose::load(&request, &Disk).map_err(FilesError::Invalid)?;
     if !services.is_empty() {
-        let named = Request {
-            services: compose::Selection::Services(services.iter().cloned().collect()),
-            ..request
-        };
-        let named = compose::load(&named, &Disk).map_err(FilesError::Invalid)?;
+        let named = compose::load(&of(request, services), &Disk).map_err(FilesError::Invalid)?;
         loaded.spec.services.extend(named.spec.services);
         loaded.spec.networks.extend(named.spec.networks);
         loaded.spec.volumes.extend(named.spec.volumes);
@@ -140,78 +230,72 @@ pub(crate) fn load(
     Ok(loaded)
 }
 
-fn request(
+/// A request for these services and what they depend on; for all when none is named.
+pub(crate) fn of(request: Request, services: &[String]) -> Request {
+    if services.is_empty() {
+        return request;
+    }
+    Request {
+        services: compose::Selection::Services(services.iter().cloned().collect()),
+        ..request
+    }
+}
+
+/// Tells the warnings, or refuses them.
+pub(crate) fn accept(warnings: Diagnostics, strict: bool) -> Result<(), FilesError> {
+    if strict && !warnings.0.is_empty() {
+        return Err(FilesError::Strict(warnings));
+    }
+    // Whoever closed standard error does not want to be told.
+    let _ = anstream::stderr().write_all(compose::render(&warnings, Color::Ansi).as_bytes());
+    Ok(())
+}
+
+/// What the selection means, with the texts of its files.
+pub(crate) fn request(
     selection: &Selection,
-    origin: &Origin,
     surroundings: &Surroundings,
 ) -> Result<Request, FilesError> {
-    let (Origin::Named(paths) | Origin::Found(paths)) = origin;
-    let at = |path: &Path| surroundings.working_directory.join(path);
+    let no_file = || FilesError::NoFile {
+        folder: surroundings.working_directory.clone(),
+    };
+    let (Origin::Named(paths) | Origin::Found(paths)) =
+        surroundings.origin(selection).ok_or_else(no_file)?;
     let named = &selection.named;
     let folder = match (&named.project_directory, paths.first()) {
-        (Some(folder), _) => at(folder),
+        (Some(folder), _) => surroundings.working_directory.join(folder),
         (None, Some(first)) if !is_standard_input(first) => {
             first.parent().unwrap_or(Path::new("/")).to_owned()
         }
         (None, _) => surroundings.working_directory.clone(),
     };
+    let sources = |paths: &[PathBuf]| -> Result<Vec<Source>, FilesError> {
+        paths.iter().map(|path| surroundings.source(path)).collect()
+    };
+    let files = sources(&paths)?;
     let project_directory = folder
         .canonicalize()
-        .map_err(|source| FilesError::Unreadable {
+        .map_err(|source| FilesError::NoFolder {
             path: folder,
             source,
         })?;
-    let env_files: Vec<PathBuf> = if named.env_files.is_empty() {
-        let default = project_directory.join(".env");
-        default.is_file().then_some(default).into_iter().collect()
-    } else {
-        named.env_files.iter().map(|path| at(path)).collect()
-    };
-    let sources = |paths: &[PathBuf]| -> Result<Vec<Source>, FilesError> {
-        let source = |path: &PathBuf| source(path, &surroundings.working_directory);
-        paths.iter().map(source).collect()
-    };
+    let env_files = surroundings.env_files(selection, &project_directory);
     Ok(Request {
         name: named.name.clone(),
         profiles: named.profiles.iter().cloned().collect::<BTreeSet<_>>(),
         environment: surroundings.environment.clone(),
         env_files: sources(&env_files)?,
-        ..Request::new(sources(paths)?, project_directory)
+        ..Request::new(files, project_directory)
     })
 }
 
-fn is_standard_input(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == "-")
-}
-
-/// The text of a file, known by its path as seen from the working directory.
-fn source(path: &Path, working_directory: &Path) -> Result<Source, FilesError> {
-    let read = if is_standard_input(path) {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(path)
-    };
-    let shown = path.strip_prefix(working_directory).unwrap_or(path);
-    match read {
-        Ok(text) => Ok(Source {
-            path: shown.to_owned(),
-            text,
-        }),
-        Err(source) => Err(FilesError::Unreadable {
-            path: shown.to_owned(),
-            source,
-        }),
-    }
-}
-
 /// The files of this machine.
-struct Disk;
+pub(crate) struct Disk;
 
 impl ReadFile for Disk {
     fn read(&self, path: &Path) -> Result<String, ReadFileError> {
-        std::fs::read_to_string(path).map_err(|error| {
-            if error.kind() == io::ErrorKind::NotFound {
+        text::of_file(path).map_err(|error| {
+            if error.is_missing() {
                 return ReadFileError::Missing;
             }
             ReadFileError::Unreadable(error.to_string())

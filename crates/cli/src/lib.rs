@@ -23,6 +23,7 @@ mod select;
 mod since;
 mod start;
 mod table;
+mod text;
 mod words;
 
 use std::io;
@@ -41,6 +42,7 @@ pub use home::{Home, HomeError, Lock, LockError};
 pub use select::SelectError;
 pub use since::InvalidSince;
 pub use start::{ALREADY_RUNNING, StartError};
+pub use text::TextError;
 
 /// What was typed.
 #[derive(Debug)]

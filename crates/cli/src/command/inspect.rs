@@ -9,10 +9,10 @@ use clap::CommandFactory;
 use client::Client;
 
 use super::{Chosen, Context, print_json};
-use crate::arguments::{Arguments, ConfigArguments, ExplainArguments, Format, Json, PsArguments};
+use crate::arguments::{Arguments, ExplainArguments, Json, PsArguments};
 use crate::error::Error;
 use crate::table::{Cell, Table};
-use crate::{files, start, words};
+use crate::{start, words};
 
 /// A terminal of fewer columns has no room for addresses and owners.
 const WIDE_COLUMNS: u16 = 120;
@@ -169,26 +169,6 @@ fn explained(explanation: &Explanation) -> String {
         text.push('\n');
     }
     text
-}
-
-pub(super) fn config(context: &Context, arguments: &ConfigArguments) -> Result<(), Error> {
-    let selection = context.selection(arguments.selection.clone());
-    let loaded = files::load(&selection, &[], &context.surroundings)?;
-    let spec = super::up::accept(loaded, arguments.strict)?;
-    if arguments.quiet {
-        return Ok(());
-    }
-    if arguments.services {
-        let names = spec.services.keys().map(|name| format!("{name}\n"));
-        return print(names.collect::<String>());
-    }
-    let json = arguments.json.json || arguments.format == Format::Json;
-    let text = if json {
-        compose::document(&spec)
-    } else {
-        compose::yaml(&spec)
-    };
-    print(format_args!("{}\n", text.trim_end()))
 }
 
 pub(super) async fn version(context: &Context, json: Json) -> Result<(), Error> {

@@ -12,14 +12,13 @@ use api::{
     UpRequest,
 };
 use client::{Client, ClientError, Lines};
-use compose::{Color, Loaded};
 use model::{AppSpec, ServiceName};
 
 use super::{Context, inspect, logs, print_json};
 use crate::arguments::UpArguments;
 use crate::attend::{attend, failed, until_done};
 use crate::error::Error;
-use crate::files::{self, FilesError};
+use crate::files;
 use crate::interrupt::Interrupts;
 use crate::start;
 use crate::table::Table;
@@ -34,7 +33,8 @@ const INTERRUPTED: u8 = 130;
 pub(super) async fn up(context: &Context, arguments: UpArguments) -> Result<ExitCode, Error> {
     let selection = context.selection(arguments.selection);
     let loaded = files::load(&selection, &arguments.services, &context.surroundings)?;
-    let spec = accept(loaded, arguments.strict)?;
+    files::accept(loaded.warnings, arguments.strict)?;
+    let spec = loaded.spec;
     let client = start::reach(&context.home()?, Some(arguments.engine)).await?;
     let wish = UpRequest {
         document: compose::document(&spec),
@@ -68,16 +68,6 @@ pub(super) async fn up(context: &Context, arguments: UpArguments) -> Result<Exit
         write!(anstream::stdout(), "{}", places(&status))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The app of files that were loaded, after their warnings were told.
-pub(super) fn accept(loaded: Loaded, strict: bool) -> Result<AppSpec, Error> {
-    if strict && !loaded.warnings.0.is_empty() {
-        return Err(FilesError::Strict(loaded.warnings).into());
-    }
-    let text = compose::render(&loaded.warnings, Color::Ansi);
-    write!(anstream::stderr(), "{text}")?;
-    Ok(loaded.spec)
 }
 
 /// These services and all that they depend on; none, which means all, when none is named.

@@ -70,12 +70,12 @@ fn property(row: &Row) -> Value {
 fn shape(shape: &Shape) -> Value {
     match shape {
         Shape::Any => json!({}),
-        Shape::One(scalar) => one(*scalar),
-        Shape::External => one(Scalar::Flag),
-        Shape::Command | Shape::Test => one_or_many(&Shape::One(Scalar::Quantity)),
-        Shape::Assignments(_, item) => json!({
-            "anyOf": [named(item), { "type": "array", "items": { "type": "string" } }],
-        }),
+        Shape::One(value) => scalar(value),
+        Shape::External => scalar(&Scalar::Flag),
+        Shape::Command | Shape::Test => one_or_many(&Shape::One(Scalar::Text)),
+        Shape::Assignments(_, item) => {
+            json!({ "anyOf": [named(item), list(&Shape::One(Scalar::Text))] })
+        }
         Shape::Hosts => json!({ "type": ["object", "array"] }),
         Shape::List(item, _) => list(item),
         Shape::OneOrMany(item, _) => one_or_many(item),
@@ -89,14 +89,18 @@ fn shape(shape: &Shape) -> Value {
     }
 }
 
-fn one(scalar: Scalar) -> Value {
-    match scalar {
+fn scalar(value: &Scalar) -> Value {
+    match value {
         Scalar::Text | Scalar::Path | Scalar::Context | Scalar::Address | Scalar::Like(..) => {
             json!({ "type": "string" })
         }
-        Scalar::Quantity | Scalar::Mode | Scalar::Devices | Scalar::Published | Scalar::Exposed => {
-            json!({ "type": ["string", "number"] })
-        }
+        Scalar::Quantity
+        | Scalar::Mode
+        | Scalar::Devices
+        | Scalar::Published
+        | Scalar::Exposed
+        | Scalar::Bytes
+        | Scalar::Swap => json!({ "type": ["string", "number"] }),
         Scalar::Word => json!({ "type": ["string", "number", "boolean", "null"] }),
         Scalar::Flag => or_variable(json!({ "type": "boolean" })),
         Scalar::Whole(least, most) => {
@@ -107,7 +111,6 @@ fn one(scalar: Scalar) -> Value {
             "type": "string",
             "pattern": "^(0|([0-9]+(\\.[0-9]*)?(ns|us|µs|ms|s|m|h|d|w))+)$",
         })),
-        Scalar::Bytes | Scalar::Swap => json!({ "type": ["string", "integer"] }),
         Scalar::Choice(words) => or_variable(json!({ "enum": words })),
     }
 }
