@@ -228,3 +228,50 @@ fn hand_down(app: &mut Node, findings: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::ReadFileError;
+
+    struct NoFiles;
+
+    impl ReadFile for NoFiles {
+        fn read(&self, _: &std::path::Path) -> Result<String, ReadFileError> {
+            Err(ReadFileError::Missing)
+        }
+    }
+
+    /// What is said of a file when only so many more values may be.
+    fn said(text: &str, left: usize) -> String {
+        let mut findings = Findings::default();
+        let source = findings.sources.add(Source {
+            path: "compose.yaml".into(),
+            text: text.to_owned(),
+        });
+        let mut assembly = Assembly::new(&mut findings, &NoFiles);
+        assembly.values = VALUES_MAX - left;
+        let documents = assembly.parse(source);
+        let scope = Scope {
+            number: 0,
+            directory: "/".into(),
+            environment: std::rc::Rc::default(),
+            variables: Variables::Replaced,
+        };
+        assembly.app(documents, &scope);
+        findings.finish().to_string()
+    }
+
+    #[test]
+    fn copies_of_extended_services_count() {
+        let copies = "  a: { extends: base }\n  b: { extends: base }\n";
+        let text = format!("services:\n  base: {{ labels: {{ a: b, c: d }} }}\n{copies}");
+        assert_eq!(said(&text, 100), "");
+        assert!(
+            said(&text, 16).contains("hold more than"),
+            "{}",
+            said(&text, 16)
+        );
+        assert!(said(&text, 5).contains("hold more than"));
+    }
+}
