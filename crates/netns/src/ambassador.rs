@@ -179,31 +179,35 @@ pub enum InstallError {
 /// # Errors
 /// [`InstallError`] says which step failed and what the machine lacks.
 pub fn install(wish: &Wish) -> Result<Sockets, InstallError> {
-    if wish.udp.len() > UDP_CAPTURES_MAX {
-        return Err(InstallError::TooManyUdp {
-            wished: wish.udp.len(),
-        });
-    }
+    check_count(&wish.udp)?;
     interface::bring_up(wish.egress)?;
     let unset = interface::set_sysctls();
     let tcp = (0..wish.tcp_captures)
         .map(|_| tcp_capture())
         .collect::<Result<_, _>>()?;
     let dns = udp_capture(CAPTURE_PORT)?;
-    let ports = || (0..=UDP_CAPTURE_PORT).rev();
-    let udp = wish
-        .udp
-        .iter()
-        .zip(ports())
-        .map(|(&wished, port)| Ok((wished, udp_capture(port)?)));
-    let udp = udp.collect::<Result<_, _>>()?;
-    rules::install(wish.egress, wish.udp.iter().copied().zip(ports()))?;
+    let udp = udp_captures(&wish.udp)?;
+    rules::install(wish.egress, with_ports(&wish.udp))?;
     Ok(Sockets {
         tcp,
         dns,
         udp,
         unset,
     })
+}
+
+/// Adds UDP captures to an ambassador in the namespace that the calling thread is in, which was
+/// installed with none; so one may be installed before it is known what it is to capture.
+///
+/// # Errors
+/// As [`install`].
+pub fn add_udp(udp: &[UdpCapture]) -> Result<Vec<(UdpCapture, OwnedFd)>, InstallError> {
+    check_count(udp)?;
+    let captures = udp_captures(udp)?;
+    if !udp.is_empty() {
+        rules::add_udp(with_ports(udp))?;
+    }
+    Ok(captures)
 }
 
 /// Installs an ambassador in `namespace`; the thread is back in its own when this returns.
@@ -214,6 +218,24 @@ pub fn install_in(namespace: &Namespace, wish: &Wish) -> Result<Sockets, Install
     namespace
         .visit(|| install(wish))
         .map_err(InstallError::Namespace)?
+}
+
+fn check_count(udp: &[UdpCapture]) -> Result<(), InstallError> {
+    let wished = udp.len();
+    if wished > UDP_CAPTURES_MAX {
+        return Err(InstallError::TooManyUdp { wished });
+    }
+    Ok(())
+}
+
+/// What is to be captured, each with the port of its capture.
+fn with_ports(udp: &[UdpCapture]) -> impl Iterator<Item = (UdpCapture, u16)> + Clone {
+    udp.iter().copied().zip((0..=UDP_CAPTURE_PORT).rev())
+}
+
+fn udp_captures(udp: &[UdpCapture]) -> Result<Vec<(UdpCapture, OwnedFd)>, InstallError> {
+    let captures = with_ports(udp).map(|(wished, port)| Ok((wished, udp_capture(port)?)));
+    captures.collect()
 }
 
 fn tcp_capture() -> Result<OwnedFd, InstallError> {

@@ -156,23 +156,37 @@ pub(super) fn install(
     }
 }
 
+/// Adds captures to the ruleset of the current namespace.
+pub(super) fn add_udp(udp: impl Iterator<Item = (UdpCapture, u16)>) -> Result<(), InstallError> {
+    let mut ruleset = Ruleset::default();
+    ruleset.begin();
+    ruleset.capture_udp(udp);
+    ruleset.end();
+    ruleset.load()
+}
+
 impl Ruleset {
     fn write(table: Table, egress: Egress, udp: impl Iterator<Item = (UdpCapture, u16)>) -> Self {
         let mut ruleset = Self::default();
-        ruleset.message(
-            "begin the rules",
-            KernelPart::Tables,
-            BATCH_BEGIN,
-            0,
-            |_| {},
-        );
+        ruleset.begin();
         ruleset.table(table);
         ruleset.untrack_the_instance_itself();
         ruleset.capture(egress, udp);
         ruleset.refuse_the_rest(egress);
-        ruleset.batch.acknowledge_last();
-        ruleset.message("end the rules", KernelPart::Tables, BATCH_END, 0, |_| {});
+        ruleset.end();
         ruleset
+    }
+
+    fn begin(&mut self) {
+        let step = "begin the rules";
+        self.message(step, KernelPart::Tables, BATCH_BEGIN, 0, |_| {});
+    }
+
+    /// The answer is asked for the last rule: it says that all before it are in place too.
+    fn end(&mut self) {
+        self.batch.acknowledge_last();
+        let step = "end the rules";
+        self.message(step, KernelPart::Tables, BATCH_END, 0, |_| {});
     }
 
     fn load(&self) -> Result<(), InstallError> {
@@ -222,25 +236,24 @@ impl Ruleset {
             address: DNS_ADDRESS,
             port: 53,
         };
-        for (UdpCapture { address, port }, capture) in [(dns, CAPTURE_PORT)].into_iter().chain(udp)
-        {
-            self.rule(
-                CAPTURE,
-                &format!("capture udp to {address}:{port}"),
-                part,
-                |rule| {
-                    rule.protocol(UDP)
-                        .field(DESTINATION, Comparison::Equal, &address.octets())
-                        .field(DESTINATION_PORT, Comparison::Equal, &port.to_be_bytes())
-                        .redirect(capture);
-                },
-            );
-        }
+        self.capture_udp([(dns, CAPTURE_PORT)].into_iter().chain(udp));
         match egress {
             Egress::Tcp => self.rule(CAPTURE, "capture tcp to the outside", part, |rule| {
                 rule.protocol(TCP).for_the_outside().redirect(CAPTURE_PORT);
             }),
             Egress::None | Egress::Own => {}
+        }
+    }
+
+    fn capture_udp(&mut self, udp: impl Iterator<Item = (UdpCapture, u16)>) {
+        for (UdpCapture { address, port }, capture) in udp {
+            let step = format!("capture udp to {address}:{port}");
+            self.rule(CAPTURE, &step, KernelPart::Redirect, |rule| {
+                rule.protocol(UDP)
+                    .field(DESTINATION, Comparison::Equal, &address.octets())
+                    .field(DESTINATION_PORT, Comparison::Equal, &port.to_be_bytes())
+                    .redirect(capture);
+            });
         }
     }
 

@@ -286,6 +286,22 @@ fn each_declared_udp_port_has_a_capture_of_its_own() {
     });
 }
 
+#[test]
+fn udp_captures_can_be_added_later() {
+    with_namespaces(|| {
+        let udp = [(RNG, 514), (HASHER, 514)];
+        let udp = udp.map(|(address, port)| UdpCapture { address, port });
+        let (namespace, _sockets) = ambassador(Egress::Tcp, &[]);
+        let added = namespace.enter(|| Ok(netns::ambassador::add_udp(&udp).unwrap()));
+        let added = added.unwrap();
+        assert_eq!(added.len(), udp.len());
+        for (UdpCapture { address, port }, capture) in &added {
+            let caller = datagram_caller(&namespace, *address, *port);
+            converse(&caller, &datagrams(capture));
+        }
+    });
+}
+
 /// The caller is connected, so it hears only an answer from the address that it called.
 fn converse(caller: &UdpSocket, capture: &UdpSocket) {
     caller.send(b"question").unwrap();
