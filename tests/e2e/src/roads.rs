@@ -284,12 +284,13 @@ impl Roads {
             .find(|process| process.name == "roads-keeper")
     }
 
-    /// The instances' first processes.
+    /// The instances' first processes. The few that the keeper has ready are nobody's yet.
     #[must_use]
     pub fn inits(&self) -> Vec<Process> {
-        self.keeper()
-            .map(|keeper| keeper.children())
-            .unwrap_or_default()
+        let keeper = self.keeper();
+        let mut children = keeper.map(|keeper| keeper.children()).unwrap_or_default();
+        children.retain(|child| child.name != "roads-spare");
+        children
     }
 
     /// The instances' programs.
