@@ -81,7 +81,7 @@ impl EmbeddedEngine {
     /// # Errors
     /// What the kernel says when the socket cannot be watched.
     pub fn new(home: Home, connection: Connection) -> io::Result<Self> {
-        let (link, news, task) = Link::new(connection.socket)?;
+        let (link, news, task) = Link::new(connection.socket, connection.inbox)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(task);
         Ok(Self {

@@ -59,6 +59,7 @@ impl Link {
     /// The link and the task that serves it, to be spawned; news come by the receiver.
     pub(crate) fn new(
         socket: UnixStream,
+        inbox: Inbox,
     ) -> io::Result<(Self, mpsc::Receiver<News>, impl Future<Output = ()> + Send)> {
         socket.set_nonblocking(true)?;
         let (requests, asked) = mpsc::channel(REQUESTS_MAX);
@@ -67,7 +68,7 @@ impl Link {
         let socket = unsafe { AsyncFd::register(socket) }?;
         let task = Task {
             socket,
-            inbox: Inbox::default(),
+            inbox,
             outbox: Outbox::default(),
             waiting: BTreeMap::new(),
             commands: BTreeMap::new(),
@@ -117,7 +118,12 @@ struct Task {
 impl Task {
     /// Ends when nobody can ask any more, or the keeper is gone.
     async fn run(mut self, mut asked: mpsc::Receiver<Asking>) {
+        // What came with the greeting is here already, and the socket will not say so.
+        let mut moved = self.move_on();
         let why = loop {
+            if let Err(why) = moved {
+                break why;
+            }
             tokio::select! {
                 asking = asked.recv() => match asking {
                     Some(asking) => self.begin(asking),
@@ -130,6 +136,7 @@ impl Task {
                             Ok(Received::More) => {}
                             Ok(Received::Closed) => break "it has ended".to_owned(),
                             Err(WireError::Receive(Errno::AGAIN)) => guard.clear_ready(),
+                            Err(WireError::Receive(Errno::INTR)) => {}
                             Err(error) => break error.to_string(),
                         }
                     }
@@ -140,11 +147,11 @@ impl Task {
                     Err(error) => break error.to_string(),
                 },
             }
-            if let Err(why) = self.move_on() {
-                break why;
-            }
+            moved = self.move_on();
         };
-        // Whoever waits for an answer learns it by the dropped sender.
+        // Whoever waits for an answer, or to ask, learns it by the dropped sender and receiver; the
+        // news below may have to wait.
+        drop(asked);
         self.waiting.clear();
         self.commands.clear();
         let _ = self.news.send(News::Lost(why)).await;

@@ -7,12 +7,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, WaitOptions};
 
 use crate::failure::{Attempt, Failure};
 use crate::keeper::protocol::{Answer, Call, FromKeeper, Request, VERSION};
-use crate::keeper::wire::{Inbox, Outbox, Received};
+use crate::keeper::wire::{Inbox, Outbox, Received, WireError};
 use crate::sandbox::clone::{self, Side};
 use crate::{Forbidden, Home, keeper, users};
 
@@ -23,6 +24,8 @@ const ATTEMPTS: u32 = 5;
 #[derive(Debug)]
 pub struct Connection {
     pub(crate) socket: UnixStream,
+    /// What came after the greeting.
+    pub(crate) inbox: Inbox,
     pub(crate) keeper: i32,
     pub(crate) shortcomings: Vec<String>,
 }
@@ -103,7 +106,7 @@ fn greet(socket: UnixStream) -> Result<Connection, Failure> {
     let mut inbox = Inbox::default();
     loop {
         match inbox.receive(&socket) {
-            Ok(Received::More) => {}
+            Ok(Received::More) | Err(WireError::Receive(Errno::INTR)) => {}
             Ok(Received::Closed) | Err(_) => return Err(Failure::failed(what(), ENDED)),
         }
         let Some((message, descriptors)) = inbox.take::<FromKeeper>().attempt(what)? else {
@@ -123,6 +126,7 @@ fn greet(socket: UnixStream) -> Result<Connection, Failure> {
         }
         return Ok(Connection {
             socket,
+            inbox,
             keeper: pid,
             shortcomings,
         });

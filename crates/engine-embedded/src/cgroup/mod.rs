@@ -117,18 +117,22 @@ impl Cgroups {
         shortcomings
     }
 
-    /// Makes the groups of an instance, with its limits.
-    pub(crate) fn create(&self, name: &str, limits: &Limits) -> Result<Group, Failure> {
-        let what = || format!("cannot make the control group of {name}");
-        let unified = self
-            .unified
-            .as_ref()
-            .map(|u| u.create(name, limits))
-            .transpose();
+    /// Makes the groups of an instance.
+    pub(crate) fn create(&self, name: &str) -> Result<Group, Failure> {
+        let what = || format!("cannot make the control group {name}");
+        let unified = self.unified.as_ref().map(|u| u.create(name)).transpose();
         let unified = unified.attempt(what)?;
-        let old = self.old.iter().map(|old| old.create(name, limits));
+        let old = self.old.iter().map(|old| old.create(name));
         let old = old.collect::<io::Result<_>>().attempt(what)?;
         Ok(Group { unified, old })
+    }
+
+    /// Sets the limits of an instance's groups, which have none yet.
+    pub(crate) fn limit(&self, group: &Group, limits: &Limits) -> io::Result<()> {
+        if let (Some(hierarchy), Some(unified)) = (&self.unified, &group.unified) {
+            hierarchy.limit(unified, limits)?;
+        }
+        group.old.iter().try_for_each(|old| old.limit(limits))
     }
 
     /// Removes the keeper's own groups; for its end.

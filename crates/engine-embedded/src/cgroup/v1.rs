@@ -46,29 +46,9 @@ impl Hierarchy {
         Some(Self { controller, own })
     }
 
-    pub(super) fn create(&self, name: &str, limits: &Limits) -> io::Result<Group> {
+    pub(super) fn create(&self, name: &str) -> io::Result<Group> {
         let path = self.own.join(name);
         make(&path)?;
-        match self.controller {
-            Controller::Memory => {
-                if let Some(bytes) = limits.memory_max {
-                    write(&path, "memory.limit_in_bytes", bytes.to_string())?;
-                }
-            }
-            Controller::Cpu => {
-                if let Some(milli) = limits.cpu_milli_max {
-                    let quota = u64::from(milli) * PERIOD / 1000;
-                    write(&path, "cpu.cfs_period_us", PERIOD.to_string())?;
-                    write(&path, "cpu.cfs_quota_us", quota.max(1000).to_string())?;
-                }
-            }
-            Controller::Pids => {
-                if let Some(count) = limits.pids_max {
-                    write(&path, "pids.max", count.to_string())?;
-                }
-            }
-            Controller::Freezer => {}
-        }
         Ok(Group {
             controller: self.controller,
             path,
@@ -77,6 +57,31 @@ impl Hierarchy {
 }
 
 impl Group {
+    pub(super) fn limit(&self, limits: &Limits) -> io::Result<()> {
+        let path = &self.path;
+        match self.controller {
+            Controller::Memory => {
+                if let Some(bytes) = limits.memory_max {
+                    write(path, "memory.limit_in_bytes", bytes.to_string())?;
+                }
+            }
+            Controller::Cpu => {
+                if let Some(milli) = limits.cpu_milli_max {
+                    let quota = u64::from(milli) * PERIOD / 1000;
+                    write(path, "cpu.cfs_period_us", PERIOD.to_string())?;
+                    write(path, "cpu.cfs_quota_us", quota.max(1000).to_string())?;
+                }
+            }
+            Controller::Pids => {
+                if let Some(count) = limits.pids_max {
+                    write(path, "pids.max", count.to_string())?;
+                }
+            }
+            Controller::Freezer => {}
+        }
+        Ok(())
+    }
+
     /// Asks for it the first time, and looks each time.
     pub(super) fn freeze(&self) -> io::Result<Progress> {
         let state = fs::read_to_string(self.path.join("freezer.state"))?;

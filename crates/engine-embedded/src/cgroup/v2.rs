@@ -86,8 +86,11 @@ impl Hierarchy {
         controller == Controller::Freezer || self.controllers.contains(&controller)
     }
 
-    pub(super) fn create(&self, name: &str, limits: &Limits) -> io::Result<Group> {
-        let group = Group::make(self.own.join(name))?;
+    pub(super) fn create(&self, name: &str) -> io::Result<Group> {
+        Group::make(self.own.join(name))
+    }
+
+    pub(super) fn limit(&self, group: &Group, limits: &Limits) -> io::Result<()> {
         let path = &group.path;
         if let (true, Some(bytes)) = (self.has(Controller::Memory), limits.memory_max) {
             write(path, "memory.max", bytes.to_string())?;
@@ -99,7 +102,7 @@ impl Hierarchy {
         if let (true, Some(count)) = (self.has(Controller::Pids), limits.pids_max) {
             write(path, "pids.max", count.to_string())?;
         }
-        Ok(group)
+        Ok(())
     }
 }
 

@@ -69,6 +69,8 @@ impl Keeper {
     }
 
     fn greet(&mut self, ticket: Ticket) {
+        // A daemon will start something.
+        self.want_spares();
         let answer = Answer::Hello {
             version: VERSION,
             pid: std::process::id().cast_signed(),

@@ -3,13 +3,15 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::epoll::{self, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::net::sockopt::socket_peercred;
 
 use super::protocol::{Call, FromKeeper, Request, VERSION};
 use super::wire::{Inbox, Outbox, Received, WireError};
-use super::{Keeper, Life, Source, Ticket};
+use super::{Keeper, Life, PATIENCE, Source, Ticket};
+use crate::clock;
 use crate::failure::Failure;
 
 /// Events beyond this many waiting bytes are dropped, and a gap is told.
@@ -174,6 +176,7 @@ impl Keeper {
     fn close(&mut self, key: u64) {
         if let Some(connection) = self.connections.remove(&key) {
             self.forget(&connection.socket);
+            self.alone_since = clock::now();
         }
         self.end_commands_of(key);
     }
@@ -182,6 +185,12 @@ impl Keeper {
 /// Answers the first request of the first who connects with a failure.
 pub(super) fn refuse(listener: &OwnedFd, failure: Failure) {
     eprintln!("the keeper cannot start: {failure:?}");
+    let patience = Timespec::try_from(PATIENCE).ok();
+    let mut connecting = [PollFd::new(listener, PollFlags::IN)];
+    // Whoever made this keeper may have been killed since.
+    if !matches!(poll(&mut connecting, patience.as_ref()), Ok(1..)) {
+        return;
+    }
     let Ok(socket) = rustix::net::accept_with(listener, SocketFlags::CLOEXEC) else {
         return;
     };

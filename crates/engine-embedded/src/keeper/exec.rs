@@ -19,7 +19,7 @@ use super::spawn::{Process, ProgramHandle, pipe};
 use crate::failure::{Attempt, Failure};
 use crate::sandbox::clone::{self, Side};
 use crate::sandbox::ids;
-use crate::sandbox::program::{self, Becoming, Streams};
+use crate::sandbox::program::{self, Becoming, Streams, Unexecuted};
 
 /// A command that runs, or is about to.
 #[derive(Debug)]
@@ -193,13 +193,27 @@ impl Child<'_> {
 
     fn run(&self, inside: Inside, status: &OwnedFd) -> ! {
         let failure = match self.become_command(inside, status) {
-            Ok(failure) | Err(failure) => failure,
+            // The command's own end, with the codes that a shell has for it.
+            Ok(Unexecuted::Missing(failure)) => Self::tell(&failure, 127),
+            Ok(Unexecuted::Forbidden(failure)) => Self::tell(&failure, 126),
+            Ok(Unexecuted::Unprepared(failure)) | Err(failure) => failure,
         };
         program::report(&failure, status);
-        clone::leave(127)
+        clone::leave(1)
     }
 
-    fn become_command(&self, inside: Inside, status: &OwnedFd) -> Result<Failure, Failure> {
+    /// Says on the command's standard error why it is none, and ends.
+    fn tell(failure: &Failure, code: i32) -> ! {
+        match failure {
+            Failure::Forbidden { what, why, .. } | Failure::Failed { what, why } => {
+                eprintln!("{what}: {why}");
+            }
+            Failure::NoInstance => {}
+        }
+        clone::leave(code)
+    }
+
+    fn become_command(&self, inside: Inside, status: &OwnedFd) -> Result<Unexecuted, Failure> {
         self.close_others(&inside, status);
         for file in self.process.group.joins() {
             std::fs::write(file, "0").attempt(|| "cannot join the instance's control groups")?;
@@ -221,9 +235,7 @@ impl Child<'_> {
             program: self.command,
             identity: &identity,
             hostname: self.hostname,
-            ids: &self.machine.ids,
-            filter: &self.machine.filter,
-            descriptors: self.machine.descriptors,
+            setting: self.machine.setting(),
             streams,
         };
         Ok(becoming.execute())

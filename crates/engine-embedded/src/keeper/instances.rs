@@ -10,22 +10,22 @@
 //! what runs, and is answered when the end was seen.
 
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use model::InstanceId;
 use rustix::event::epoll;
 use rustix::process::{Signal, pidfd_send_signal};
 
+use super::freezing::Freezing;
 use super::logs::{Flow, Log};
-use super::protocol::{Answer, FromKeeper, HostLine, Seen, SeenState, StartWish, Status, ToInit};
-use super::spawn::{self, Process, hosts_text, is_stopped, nanoseconds};
+use super::machine::Pieces;
+use super::protocol::{Answer, FromKeeper, HostLine, Recipe, Seen, SeenState, StartWish, Status};
+use super::spawn::{Process, hosts_text, nanoseconds};
 use super::{Keeper, Source, Ticket};
-use crate::cgroup::Progress;
-use crate::clock;
 use crate::failure::{Attempt, Failure};
 
-/// How long an instance may take to freeze.
-const FREEZE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many instances that have ended keep the layers of their root mounted, for a quick start:
+/// this is kernel memory that nobody uses.
+const LAYERS_MAX: usize = 32;
 
 /// One instance.
 #[derive(Debug)]
@@ -38,7 +38,11 @@ pub(super) struct Instance {
     started: u64,
     starts: Vec<Ticket>,
     removals: Vec<Ticket>,
-    freezing: Option<Freezing>,
+    pub(super) freezing: Option<Freezing>,
+    /// The layers of its root, if it has ended and may start again.
+    layers: Option<OwnedFd>,
+    /// When that was.
+    ended: u64,
 }
 
 #[derive(Debug)]
@@ -51,12 +55,6 @@ pub(super) enum Phase {
     Running(Box<Process>),
     Frozen(Box<Process>),
     Exited(Status),
-}
-
-#[derive(Debug)]
-struct Freezing {
-    tickets: Vec<Ticket>,
-    since: model::Moment,
 }
 
 impl Instance {
@@ -128,13 +126,26 @@ impl Keeper {
                 return Ok(());
             }
         }
+        let asked = nanoseconds();
         let id = InstanceId::parse(&name).attempt(|| "cannot start an instance")?;
-        self.machine.refresh()?;
+        if self.machine.refresh()? == Pieces::Others {
+            self.forget_layers();
+            self.dismiss_spares();
+        }
         let log = Log::open(self.machine.home.log(&id))
             .attempt(|| format!("cannot open the log of {id}"))?;
-        let process = Box::new(spawn::spawn(&self.machine, &id, &wish)?);
-        let key = self.key();
-        self.watch_process(&process, key)?;
+        let recipe = Recipe {
+            captures: wish.captures,
+            egress: wish.egress,
+        };
+        let (key, mut process) = self.first_process(recipe)?;
+        (process.timings.asked, process.timings.cloned) = (asked, nanoseconds());
+        let old = self.instances.get_mut(&name);
+        let layers = old.and_then(|old| old.layers.take());
+        if let Err(failure) = process.begin(&self.machine, &id, &wish, layers) {
+            self.dismiss(key, process);
+            return Err(failure);
+        }
         let instance = Instance {
             key,
             id,
@@ -145,6 +156,8 @@ impl Keeper {
             starts: vec![ticket],
             removals: Vec::new(),
             freezing: None,
+            layers: None,
+            ended: 0,
         };
         self.names.insert(key, name.clone());
         if let Some(old) = self.instances.insert(name, instance) {
@@ -153,7 +166,28 @@ impl Keeper {
         Ok(())
     }
 
-    fn watch_process(&self, process: &Process, key: u64) -> Result<(), Failure> {
+    /// Unmounts the layers that are kept for a next life.
+    fn forget_layers(&mut self) {
+        for instance in self.instances.values_mut() {
+            instance.layers = None;
+        }
+    }
+
+    /// Unmounts those of the instances that ended the longest ago, where too many are kept.
+    fn bound_layers(&mut self) {
+        let mut kept: Vec<&mut Instance> = self
+            .instances
+            .values_mut()
+            .filter(|instance| instance.layers.is_some())
+            .collect();
+        let excess = kept.len().saturating_sub(LAYERS_MAX);
+        kept.sort_by_key(|instance| instance.ended);
+        for instance in kept.into_iter().take(excess) {
+            instance.layers = None;
+        }
+    }
+
+    pub(super) fn watch_process(&self, process: &Process, key: u64) -> Result<(), Failure> {
         let sources = [
             Source::Pidfd,
             Source::Channel,
@@ -176,13 +210,12 @@ impl Keeper {
     /// What pid 1 says.
     pub(super) fn handle_channel(&mut self, key: u64) {
         let Some((instance, epoll)) = self.by_key(key) else {
-            return;
+            return self.hear_spare(key);
         };
-        let captures = instance.wish.captures;
         let Some(process) = instance.process() else {
             return;
         };
-        if process.listen(captures) == Flow::Ended {
+        if process.listen() == Flow::Ended {
             // The end follows by the pidfd; an ended channel would wake the loop until then.
             let _ = epoll::delete(epoll, &process.channel);
         }
@@ -193,11 +226,10 @@ impl Keeper {
         let Some((instance, epoll)) = self.by_key(key) else {
             return;
         };
-        let captures = instance.wish.captures;
         let Phase::Starting { process, .. } = &mut instance.phase else {
             return;
         };
-        process.listen(captures);
+        process.listen();
         let mut text = vec![0; 64 << 10];
         let length = match rustix::io::read(&process.status, &mut text) {
             Ok(length) => length,
@@ -260,16 +292,15 @@ impl Keeper {
         self.handle_status(key);
         self.handle_status(key);
         let Some((instance, epoll)) = self.by_key(key) else {
-            return;
+            return self.bury_spare(key);
         };
-        let captures = instance.wish.captures;
         let phase = std::mem::replace(&mut instance.phase, Phase::Exited(Status::Unknown));
         let (mut process, before, was_started) = match phase {
             Phase::Starting { process, before } => (process, before, false),
             Phase::Running(process) | Phase::Frozen(process) => (process, None, true),
             Phase::Exited(_) => return,
         };
-        process.listen(captures);
+        process.listen();
         process.drain(&mut instance.log);
         // A child that was just cloned may still have copies, and so keep them watched.
         for descriptor in process.watched() {
@@ -277,6 +308,8 @@ impl Keeper {
         }
         let status = process.reap();
         process.group.remove();
+        instance.layers = process.layers.take();
+        instance.ended = nanoseconds();
         let starts = std::mem::take(&mut instance.starts);
         let removals = std::mem::take(&mut instance.removals);
         let freezing = instance.freezing.take();
@@ -302,6 +335,8 @@ impl Keeper {
         }
         if is_removed || (!was_started && before.is_none()) {
             self.discard(&name);
+        } else {
+            self.bound_layers();
         }
         self.reply_all(removals, || Ok(Answer::Done));
     }
@@ -349,108 +384,6 @@ impl Keeper {
         }
     }
 
-    /// Begins to freeze; the answer follows when all processes are.
-    pub(super) fn freeze(&mut self, ticket: Ticket, name: &str) -> Result<(), Failure> {
-        let instance = self.instances.get_mut(name).ok_or(Failure::NoInstance)?;
-        let process = match &mut instance.phase {
-            Phase::Running(process) => process,
-            Phase::Frozen(_) => {
-                self.reply(ticket, Ok(Answer::Done));
-                return Ok(());
-            }
-            Phase::Starting { .. } | Phase::Exited(_) => return Err(Failure::NoInstance),
-        };
-        if let Some(freezing) = &mut instance.freezing {
-            freezing.tickets.push(ticket);
-            return Ok(());
-        }
-        if !process.group.can_freeze() {
-            process
-                .channel
-                .send(&ToInit::StopAll, &[])
-                .attempt(|| format!("cannot stop the processes of {name}"))?;
-        }
-        instance.freezing = Some(Freezing {
-            tickets: vec![ticket],
-            since: clock::now(),
-        });
-        self.check_freezing();
-        Ok(())
-    }
-
-    pub(super) fn is_freezing(&self) -> bool {
-        self.instances
-            .values()
-            .any(|instance| instance.freezing.is_some())
-    }
-
-    /// Looks at every instance that is to freeze.
-    pub(super) fn check_freezing(&mut self) {
-        let mut answers = Vec::new();
-        for (name, instance) in &mut self.instances {
-            let Some(freezing) = &instance.freezing else {
-                continue;
-            };
-            let Phase::Running(process) = &instance.phase else {
-                continue;
-            };
-            let is_late = clock::now().since(freezing.since) > FREEZE_TIMEOUT;
-            let outcome = match progress(process) {
-                Ok(Progress::Underway) if !is_late => continue,
-                Ok(Progress::Underway) => Err(Failure::failed(
-                    format!("cannot freeze {name}"),
-                    format!("its processes are not frozen after {FREEZE_TIMEOUT:?}"),
-                )),
-                Ok(Progress::Done) => Ok(()),
-                Err(error) => Err(Failure::failed(format!("cannot freeze {name}"), error)),
-            };
-            let phase = std::mem::replace(&mut instance.phase, Phase::Exited(Status::Unknown));
-            instance.phase = match phase {
-                Phase::Running(process) if outcome.is_ok() => Phase::Frozen(process),
-                Phase::Running(process) => {
-                    let _ = melt(&process);
-                    Phase::Running(process)
-                }
-                other @ (Phase::Starting { .. } | Phase::Frozen(_) | Phase::Exited(_)) => other,
-            };
-            let tickets = instance
-                .freezing
-                .take()
-                .map(|f| f.tickets)
-                .unwrap_or_default();
-            answers.push((tickets, outcome));
-        }
-        for (tickets, outcome) in answers {
-            self.reply_all(tickets, || outcome.clone().map(|()| Answer::Done));
-        }
-    }
-
-    pub(super) fn thaw(&mut self, name: &str) -> Result<Answer, Failure> {
-        let instance = self.instances.get_mut(name).ok_or(Failure::NoInstance)?;
-        let phase = std::mem::replace(&mut instance.phase, Phase::Exited(Status::Unknown));
-        let (phase, outcome) = match phase {
-            Phase::Frozen(process) | Phase::Running(process) => match melt(&process) {
-                Ok(()) => (Phase::Running(process), Ok(Answer::Done)),
-                Err(error) => {
-                    let what = format!("cannot thaw {name}");
-                    (Phase::Frozen(process), Err(Failure::failed(what, error)))
-                }
-            },
-            other @ (Phase::Starting { .. } | Phase::Exited(_)) => {
-                (other, Err(Failure::NoInstance))
-            }
-        };
-        instance.phase = phase;
-        let cancelled = instance
-            .freezing
-            .take()
-            .map(|f| f.tickets)
-            .unwrap_or_default();
-        let why = || Failure::failed("cannot freeze", "it was thawed meanwhile");
-        self.reply_all(cancelled, || Err(why()));
-        outcome
-    }
-
     pub(super) fn rename(&mut self, name: &str, hosts: Vec<HostLine>) -> Result<Answer, Failure> {
         let instance = self.instances.get_mut(name).ok_or(Failure::NoInstance)?;
         let text = hosts_text(&instance.wish.hostname, &hosts);
@@ -486,28 +419,6 @@ impl Keeper {
         };
         Ok((answer, duplicates))
     }
-}
-
-fn progress(process: &Process) -> std::io::Result<Progress> {
-    if process.group.can_freeze() {
-        return process.group.freeze();
-    }
-    let is_done = process
-        .program
-        .as_ref()
-        .is_none_or(|program| is_stopped(&program.pidfd));
-    Ok(if is_done {
-        Progress::Done
-    } else {
-        Progress::Underway
-    })
-}
-
-fn melt(process: &Process) -> std::io::Result<()> {
-    if process.group.can_freeze() {
-        return process.group.thaw();
-    }
-    process.channel.send(&ToInit::ContinueAll, &[])
 }
 
 /// By number, since the real-time ones have no name.

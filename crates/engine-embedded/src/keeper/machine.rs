@@ -17,23 +17,25 @@ use crate::failure::{Attempt, Failure};
 use crate::sandbox::ids::IdMap;
 use crate::sandbox::plan::{self, MountLine, Mounts, Plan};
 use crate::sandbox::tree::{Access, Tree, bind_onto};
-use crate::sandbox::{clone, root, seccomp};
+use crate::sandbox::{Setting, clone, root, seccomp};
 
 /// The same for all instances of this keeper.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) home: Home,
-    pub(crate) plan: Plan,
-    pub(crate) mounts: Mounts,
+    plan: Plan,
+    mounts: Mounts,
     pub(crate) ids: IdMap,
-    pub(crate) filter: BpfProgram,
+    filter: BpfProgram,
     pub(crate) cgroups: Cgroups,
     /// Our directories that instances would see otherwise.
-    pub(crate) hidden: Vec<PathBuf>,
+    hidden: Vec<PathBuf>,
     /// The running executable, inside the stage.
-    pub(crate) executable: PathBuf,
+    executable: PathBuf,
+    /// An empty directory there.
+    skeleton: PathBuf,
     /// How many files programs may open; the keeper itself may open more.
-    pub(crate) descriptors: Rlimit,
+    descriptors: Rlimit,
     /// What this machine keeps instances from, in sentences.
     pub(crate) shortcomings: Vec<String>,
     mountinfo: File,
@@ -55,7 +57,7 @@ impl Machine {
         let mountinfo = File::open("/proc/self/mountinfo").attempt(|| "cannot list the mounts")?;
         let lines = mount_lines(&home)?;
         let cgroups = Cgroups::discover(&lines, starter);
-        let executable = set_stage(&home)?;
+        let (executable, skeleton) = set_stage(&home)?;
         let mut shortcomings = cgroups.shortcomings();
         shortcomings.extend(try_overlay(&home, mounts)?);
         if ids.is_single() {
@@ -76,6 +78,7 @@ impl Machine {
             cgroups,
             hidden: hidden.cloned().collect(),
             executable,
+            skeleton,
             descriptors: raise_descriptors(),
             shortcomings,
             mountinfo,
@@ -83,19 +86,42 @@ impl Machine {
         })
     }
 
-    /// Looks at the mounts again when they changed since.
-    pub(crate) fn refresh(&mut self) -> Result<(), Failure> {
+    /// What all instances have alike.
+    pub(crate) fn setting(&self) -> Setting<'_> {
+        Setting {
+            plan: &self.plan,
+            mounts: self.mounts,
+            ids: &self.ids,
+            hidden: &self.hidden,
+            executable: &self.executable,
+            skeleton: &self.skeleton,
+            filter: &self.filter,
+            descriptors: self.descriptors,
+        }
+    }
+
+    /// Looks at the mounts again when they changed since; whether the root is now made of other
+    /// pieces.
+    pub(crate) fn refresh(&mut self) -> Result<Pieces, Failure> {
         let mut watched = [PollFd::new(&self.mountinfo, PollFlags::PRI)];
         let now = Timespec {
             tv_sec: 0,
             tv_nsec: 0,
         };
         let changed = poll(&mut watched, Some(&now)).attempt(|| "cannot watch the mounts")?;
-        if changed > 0 {
-            self.plan = Plan::make(&mount_lines(&self.home)?, self.mounts);
+        if changed == 0 {
+            return Ok(Pieces::AsBefore);
         }
-        Ok(())
+        self.plan = Plan::make(&mount_lines(&self.home)?, self.mounts);
+        Ok(Pieces::Others)
     }
+}
+
+/// Whether the pieces that a root is made of are those of the last look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pieces {
+    AsBefore,
+    Others,
 }
 
 /// Whether user ids are the machine's own, all of them: then mounts are not locked.
@@ -112,8 +138,9 @@ fn mount_lines(home: &Home) -> Result<Vec<MountLine>, Failure> {
     Ok(lines)
 }
 
-/// Mounts the stage, which only this mount namespace and its children see: the executable.
-fn set_stage(home: &Home) -> Result<PathBuf, Failure> {
+/// Mounts the stage, which only this mount namespace and its children see: the executable, and an
+/// empty directory to mount on.
+fn set_stage(home: &Home) -> Result<(PathBuf, PathBuf), Failure> {
     let stage = home.stage();
     let what = || "cannot prepare what instances share";
     crate::home::make_private(&stage).attempt(what)?;
@@ -127,7 +154,8 @@ fn set_stage(home: &Home) -> Result<PathBuf, Failure> {
         Access::ReadOnly,
     )
     .attempt(|| format!("cannot share {} with instances", executable.display()))?;
-    Ok(stage.join("roads"))
+    tree.directory(Path::new("/skeleton"), 0o700)?;
+    Ok((stage.join("roads"), stage.join("skeleton")))
 }
 
 /// Where the state's file system cannot carry private layers, memory does, as long as the keeper

@@ -16,10 +16,12 @@ mod commands;
 mod connection;
 mod exec;
 mod fdstore;
+mod freezing;
 mod instances;
 pub(crate) mod logs;
 mod machine;
 pub(crate) mod protocol;
+mod spares;
 mod spawn;
 mod sweep;
 pub(crate) mod wire;
@@ -29,6 +31,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use model::Moment;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -39,12 +42,15 @@ use self::fdstore::Deposits;
 use self::instances::Instance;
 use self::machine::Machine;
 use self::protocol::{Answer, FromKeeper};
+use self::spares::Spares;
+use crate::clock;
 use crate::failure::{Attempt, Failure};
 
 /// How often what is to freeze is looked at.
 const TICK: Duration = Duration::from_millis(1);
-/// How long a new keeper waits for the daemon that made it.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a keeper without an instance waits for a daemon: the one that made it, or, where it
+/// holds listeners, the next one.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Everything there is.
 #[derive(Debug)]
@@ -56,12 +62,15 @@ pub(crate) struct Keeper {
     /// By name, `APP/SERVICE/NUMBER`.
     instances: BTreeMap<String, Instance>,
     names: BTreeMap<u64, String>,
+    spares: Spares,
     commands: BTreeMap<u64, RunningCommand>,
     /// Children that delete what nobody needs any more.
     sweepers: BTreeMap<u64, OwnedFd>,
     deposits: Deposits,
     next_key: u64,
     life: Life,
+    /// Since when no daemon is connected, if none is.
+    alone_since: Moment,
 }
 
 /// How far the keeper is with its own life.
@@ -143,11 +152,13 @@ impl Keeper {
             connections: BTreeMap::new(),
             instances: BTreeMap::new(),
             names: BTreeMap::new(),
+            spares: Spares::default(),
             commands: BTreeMap::new(),
             sweepers: BTreeMap::new(),
             deposits: Deposits::default(),
             next_key: 1,
             life: Life::New,
+            alone_since: clock::now(),
         };
         // What a keeper before this one held died with it.
         keeper.sweep_instances();
@@ -167,16 +178,15 @@ impl Keeper {
                     Err(Errno::INTR) => Vec::new(),
                     Err(errno) => return Err(errno),
                 };
-            if events.is_empty() && self.life == Life::New {
-                break;
-            }
             for (token, flags) in events {
                 if let Some((source, key)) = Source::of(token) {
                     self.handle(source, key, flags);
                 }
             }
             self.check_freezing();
+            self.replenish();
         }
+        self.bury_spares();
         self.machine.cgroups.leave();
         Ok(())
     }
@@ -200,22 +210,28 @@ impl Keeper {
         }
     }
 
+    /// How long nothing is to be done by itself.
     fn timeout(&self) -> Option<Duration> {
-        if self.is_freezing() {
-            return Some(TICK);
-        }
-        (self.life == Life::New).then_some(PATIENCE)
+        let tick = self.is_freezing().then_some(TICK);
+        let now = clock::now();
+        let spare = self.spares.due().map(|due| due.since(now));
+        let is_alone = self.connections.is_empty() && self.instances.is_empty();
+        let alone = is_alone.then(|| (self.alone_since + PATIENCE).since(now));
+        [tick, spare, alone].into_iter().flatten().min()
     }
 
-    /// What is held, and a daemon that may ask, keep the keeper.
+    /// Instances keep the keeper, and so does a daemon that may ask; listeners for a while.
     fn is_done(&self) -> bool {
-        let holds = !self.instances.is_empty() || !self.deposits.is_empty();
-        let is_asked = match self.life {
-            Life::New => true,
-            Life::Used => !self.connections.is_empty(),
-            Life::Leaving => !self.all_sent(),
-        };
-        !holds && !is_asked && self.sweepers.is_empty()
+        if !self.instances.is_empty() || !self.sweepers.is_empty() {
+            return false;
+        }
+        let is_alone = self.connections.is_empty();
+        let is_patient = clock::now().since(self.alone_since) < PATIENCE;
+        match self.life {
+            Life::New => is_alone && !is_patient,
+            Life::Used => is_alone && (self.deposits.is_empty() || !is_patient),
+            Life::Leaving => self.all_sent(),
+        }
     }
 
     fn all_sent(&self) -> bool {

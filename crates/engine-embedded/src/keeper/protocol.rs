@@ -271,13 +271,25 @@ pub(crate) struct Timings {
     pub(crate) executed: u64,
 }
 
+/// What an ambassador must know before it is known whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Recipe {
+    /// How many TCP captures.
+    pub(crate) captures: usize,
+    pub(crate) egress: Egress,
+}
+
 /// What an instance's pid 1 tells the keeper over its own socket; one message each.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromInit {
     /// Brings descriptors that belong before those of the next message.
     Descriptors,
-    /// Brings the network namespace, the TCP captures, DNS, then the UDP captures.
-    Ambassador { at: u64, unset: Vec<String> },
+    /// All that can be prepared is. Brings the network namespace, DNS, then the TCP captures.
+    Ambassador { unset: Vec<String> },
+    /// Brings the UDP captures.
+    Datagrams { at: u64 },
+    /// Brings a copy of the root's layers.
+    Layers,
     /// Brings the program's pidfd and its user namespace.
     Program { root: u64, forked: u64 },
     /// The program ended.
@@ -287,8 +299,11 @@ pub(crate) enum FromInit {
 }
 
 /// What the keeper tells an instance's pid 1.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToInit {
+    /// Which instance it is. Brings a file with the [`StartWish`], and the root's layers if there
+    /// are some.
+    Start { private: PathBuf, volumes: PathBuf },
     /// Stop every process of the instance, where there is no freezer.
     StopAll,
     /// Let them go on.

@@ -1,23 +1,23 @@
 //! Making an instance's first process, and what the keeper has of it.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use model::InstanceId;
-use rustix::fs::OFlags;
+use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::channel::Channel;
 use super::logs::{Flow, Log, Stream};
 use super::machine::Machine;
-use super::protocol::{FromInit, HostLine, StartWish, Status, Timings};
+use super::protocol::{FromInit, HostLine, Recipe, StartWish, Status, Timings, ToInit};
 use crate::cgroup::Group;
 use crate::clock;
 use crate::failure::{Attempt, Failure};
-use crate::sandbox::Layout;
 use crate::sandbox::clone::{self, Side};
 use crate::sandbox::init::{self, Birth};
 
@@ -29,7 +29,7 @@ const NAMESPACES: i32 = libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS;
 
-/// A running instance, as the keeper has it.
+/// A running instance, or what may become one, as the keeper has it.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) pidfd: OwnedFd,
@@ -39,8 +39,12 @@ pub(crate) struct Process {
     pub(crate) output: Stream,
     pub(crate) error: Stream,
     pub(crate) group: Group,
+    pub(crate) recipe: Recipe,
     pub(crate) timings: Timings,
+    /// There once all is prepared that can be.
     pub(crate) ambassador: Option<Ambassador>,
+    /// A copy of its root's layers, mounted nowhere.
+    pub(crate) layers: Option<OwnedFd>,
     pub(crate) program: Option<ProgramHandle>,
     /// What kept it from starting.
     pub(crate) failure: Option<Failure>,
@@ -69,37 +73,18 @@ pub(crate) fn nanoseconds() -> u64 {
     u64::try_from(clock::now().since_zero().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Clones an instance's first process. What follows comes by the channel and the status pipe.
-pub(crate) fn spawn(
-    machine: &Machine,
-    id: &InstanceId,
-    wish: &StartWish,
-) -> Result<Process, Failure> {
-    let asked = nanoseconds();
-    let private = machine.home.private(id);
-    write_own_files(&private, id, wish)?;
-    let volumes = machine.home.volumes(&id.app);
-    let name = format!("{}.{}.{}", id.app, id.service, id.number);
-    let group = machine.cgroups.create(&name, &wish.limits)?;
+/// Clones the first process of an instance, which prepares what all have alike. What follows comes
+/// by the channel and the status pipe. `name` is that of its control groups.
+pub(crate) fn spawn(machine: &Machine, name: &str, recipe: Recipe) -> Result<Process, Failure> {
+    let group = machine.cgroups.create(name)?;
     let joins = group.joins();
     let (channel, channel_inside) = Channel::pair().attempt(|| "cannot make a socket")?;
     let (status, status_inside) = pipe()?;
     let (output, output_inside) = pipe()?;
     let (error, error_inside) = pipe()?;
-    let layout = Layout {
-        plan: &machine.plan,
-        mounts: machine.mounts,
-        ids: &machine.ids,
-        wish,
-        private: &private,
-        volumes: &volumes,
-        hidden: &machine.hidden,
-        executable: &machine.executable,
-    };
     let birth = Birth {
-        layout,
-        filter: &machine.filter,
-        descriptors: machine.descriptors,
+        setting: machine.setting(),
+        recipe,
         joins: &joins,
         channel: &channel_inside,
         status: status_inside,
@@ -117,12 +102,10 @@ pub(crate) fn spawn(
             output: Stream::new(output, "stdout"),
             error: Stream::new(error, "stderr"),
             group,
-            timings: Timings {
-                asked,
-                cloned: nanoseconds(),
-                ..Timings::default()
-            },
+            recipe,
+            timings: Timings::default(),
             ambassador: None,
+            layers: None,
             program: None,
             failure: None,
             ended: None,
@@ -156,13 +139,20 @@ fn write_own_files(private: &Path, id: &InstanceId, wish: &StartWish) -> Result<
         netns::DNS_ADDRESS,
         id.app
     );
-    fs::write(directory.join("resolv.conf"), resolver).attempt(what)?;
-    fs::write(directory.join("hostname"), format!("{}\n", wish.hostname)).attempt(what)?;
-    fs::write(
-        directory.join("hosts"),
-        hosts_text(&wish.hostname, &wish.hosts),
-    )
-    .attempt(what)
+    let files = [
+        ("resolv.conf", resolver),
+        ("hostname", format!("{}\n", wish.hostname)),
+        ("hosts", hosts_text(&wish.hostname, &wish.hosts)),
+    ];
+    for (name, text) in files {
+        let path = directory.join(name);
+        // An instance that starts again mostly has them already, and a disk can be slow.
+        if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+            continue;
+        }
+        fs::write(path, text).attempt(what)?;
+    }
+    Ok(())
 }
 
 /// `/etc/hosts`. An instance is itself at 127.0.0.1, where it is dialled.
@@ -177,6 +167,33 @@ pub(crate) fn hosts_text(hostname: &str, lines: &[HostLine]) -> String {
 }
 
 impl Process {
+    /// Tells it which instance it is; `layers` are those of its life before.
+    pub(crate) fn begin(
+        &self,
+        machine: &Machine,
+        id: &InstanceId,
+        wish: &StartWish,
+        layers: Option<OwnedFd>,
+    ) -> Result<(), Failure> {
+        let private = machine.home.private(id);
+        write_own_files(&private, id, wish)?;
+        let limited = machine.cgroups.limit(&self.group, &wish.limits);
+        limited.attempt(|| format!("cannot limit {id}"))?;
+        let what = || format!("cannot tell the first process of {id} what it is");
+        let text = serde_json::to_vec(wish).attempt(what)?;
+        // By a file, since a message has bounds that an environment need not keep.
+        let file = memfd_create("wish", MemfdFlags::CLOEXEC).attempt(what)?;
+        let mut file = File::from(file);
+        file.write_all(&text).attempt(what)?;
+        let order = ToInit::Start {
+            private,
+            volumes: machine.home.volumes(&id.app),
+        };
+        let mut descriptors = vec![file.as_fd()];
+        descriptors.extend(layers.as_ref().map(AsFd::as_fd));
+        self.channel.send(&order, &descriptors).attempt(what)
+    }
+
     /// What the loop watches: the end, what pid 1 says, the start, and the two streams.
     pub(crate) fn watched(&self) -> [BorrowedFd<'_>; 5] {
         [
@@ -189,10 +206,10 @@ impl Process {
     }
 
     /// Takes what the instance's pid 1 has said. Whether it may say more.
-    pub(crate) fn listen(&mut self, captures: usize) -> Flow {
+    pub(crate) fn listen(&mut self) -> Flow {
         loop {
             match self.channel.receive::<FromInit>() {
-                Ok(Some((message, descriptors))) => self.hear(message, descriptors, captures),
+                Ok(Some((message, descriptors))) => self.hear(message, descriptors),
                 Ok(None) => return Flow::Ended,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Flow::Dry,
                 Err(error) => {
@@ -204,28 +221,32 @@ impl Process {
         }
     }
 
-    fn hear(&mut self, message: FromInit, descriptors: Vec<OwnedFd>, captures: usize) {
+    fn hear(&mut self, message: FromInit, descriptors: Vec<OwnedFd>) {
         match message {
             FromInit::Descriptors => self.brought.extend(descriptors),
-            FromInit::Ambassador { at, unset } => {
-                self.timings.ambassador = at;
+            FromInit::Ambassador { unset } => {
                 for setting in unset {
                     eprintln!("{setting}");
                 }
                 let brought = std::mem::take(&mut self.brought);
                 let mut all = brought.into_iter().chain(descriptors);
-                let namespace = all.next();
-                let tcp: Vec<OwnedFd> = all.by_ref().take(captures).collect();
-                if let (Some(namespace), Some(dns)) = (namespace, all.next()) {
-                    let udp = all.collect();
+                if let (Some(namespace), Some(dns)) = (all.next(), all.next()) {
                     self.ambassador = Some(Ambassador {
                         namespace,
-                        tcp,
                         dns,
-                        udp,
+                        tcp: all.collect(),
+                        udp: Vec::new(),
                     });
                 }
             }
+            FromInit::Datagrams { at } => {
+                self.timings.ambassador = at;
+                let brought = std::mem::take(&mut self.brought);
+                if let Some(ambassador) = &mut self.ambassador {
+                    ambassador.udp = brought.into_iter().chain(descriptors).collect();
+                }
+            }
+            FromInit::Layers => self.layers = descriptors.into_iter().next(),
             FromInit::Program { root, forked } => {
                 (self.timings.root, self.timings.forked) = (root, forked);
                 let mut all = descriptors.into_iter();
@@ -250,7 +271,8 @@ impl Process {
     pub(crate) fn reap(&self) -> Status {
         let waited = wait(&self.pidfd);
         let told = self.ended.or(waited).unwrap_or(Status::Unknown);
-        let is_killed = told == Status::Signal(9);
+        // By itself, or as a shell says that a child of it was.
+        let is_killed = matches!(told, Status::Signal(9) | Status::Code(137));
         if is_killed && self.group.has_killed_for_memory() {
             Status::OutOfMemory
         } else {

@@ -7,7 +7,7 @@ use rustix::fs::{OFlags, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use super::tree::{Access, Tree, bind_onto, mount_onto};
+use super::tree::{Access, Tree, bind_onto, mount_onto, move_onto};
 use crate::failure::{Attempt, Failure};
 
 /// Devices that every program may expect; they do no harm.
@@ -45,7 +45,10 @@ const MASKED_DIRECTORIES: [&str; 5] = [
     "/sys/devices/virtual/powercap",
 ];
 
-/// Mounts them all.
+/// What is mounted here at the top of a root.
+const MOUNTS: [&str; 5] = ["proc", "sys", "tmp", "run", "dev"];
+
+/// Mounts them all, in a tree that is not yet the root.
 pub(crate) fn mount_kernel_filesystems(tree: &Tree) -> Result<(), Failure> {
     let strict = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let loose = MountFlags::NOSUID | MountFlags::NODEV;
@@ -67,6 +70,15 @@ pub(crate) fn mount_kernel_filesystems(tree: &Tree) -> Result<(), Failure> {
     mount_at(tree, "/dev", "tmpfs", devices, "mode=755,size=64k").map_err(failed)?;
     fill_devices(tree, strict)?;
     guard(tree)
+}
+
+/// Moves them from the tree at `skeleton` into a root.
+pub(crate) fn show(skeleton: &Path, tree: &Tree) -> Result<(), Failure> {
+    for name in MOUNTS {
+        let target = tree.directory(&Path::new("/").join(name), 0o755)?;
+        move_onto(&skeleton.join(name), target).attempt(|| format!("cannot mount /{name}"))?;
+    }
+    Ok(())
 }
 
 type MountError = (String, Errno);

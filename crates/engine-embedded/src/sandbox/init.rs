@@ -1,39 +1,34 @@
 //! The first process of an instance.
 //!
-//! It fills the namespaces that it was cloned into, starts the program, and then is its pid 1:
-//! it reaps, passes signals on to the program, and ends with it, on which the kernel kills what
-//! else runs in the instance.
+//! It fills the namespaces that it was cloned into as far as all instances are alike, then waits
+//! to be told which it is. It builds the root, starts the program, and then is its pid 1: it reaps,
+//! passes signals on to the program, and ends with it, on which the kernel kills what else runs in
+//! the instance.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Seek;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Rlimit, Signal, WaitOptions};
-use seccompiler::BpfProgram;
+use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::clone::{self, Side};
 use super::ids::{self, Identity};
 use super::program::{self, Becoming, Streams};
 use super::tree::last_errno;
-use super::{Layout, capabilities, root};
+use super::{Layout, Setting, ambassador, capabilities, root};
 use crate::clock;
 use crate::failure::{Attempt, Failure};
 use crate::keeper::channel::Channel;
-use crate::keeper::protocol::{Egress, FromInit, Status, ToInit};
-
-const HAND_OVER: &str = "cannot hand the ambassador's sockets over";
-/// How many descriptors go with one message; the kernel takes 253.
-const PER_MESSAGE: usize = 200;
+use crate::keeper::protocol::{FromInit, Recipe, StartWish, Status, ToInit};
 
 /// What the process has from the keeper.
 #[derive(Debug)]
 pub(crate) struct Birth<'a> {
-    pub(crate) layout: Layout<'a>,
-    pub(crate) filter: &'a BpfProgram,
-    /// How many files programs may open.
-    pub(crate) descriptors: Rlimit,
+    pub(crate) setting: Setting<'a>,
+    pub(crate) recipe: Recipe,
     /// Files to write oneself into, for the cgroups that a clone cannot be born in.
     pub(crate) joins: &'a [PathBuf],
     pub(crate) channel: &'a Channel,
@@ -41,6 +36,15 @@ pub(crate) struct Birth<'a> {
     pub(crate) status: OwnedFd,
     pub(crate) output: OwnedFd,
     pub(crate) error: OwnedFd,
+}
+
+/// Which instance it is.
+struct Order {
+    wish: StartWish,
+    private: PathBuf,
+    volumes: PathBuf,
+    /// The layers of the root as they were in its life before.
+    layers: Option<OwnedFd>,
 }
 
 /// Does everything and ends with the program.
@@ -54,7 +58,7 @@ pub(crate) fn run(birth: Birth<'_>) -> ! {
     }
     let _leave = Leave;
     let channel = birth.channel;
-    match start(birth) {
+    match prepare(&birth).and_then(|()| start(birth)) {
         Ok((program, signals)) => watch(program, &signals, channel),
         Err(failure) => {
             let _ = channel.send(&FromInit::Failed(failure), &[]);
@@ -63,42 +67,74 @@ pub(crate) fn run(birth: Birth<'_>) -> ! {
     }
 }
 
-fn start(birth: Birth<'_>) -> Result<(Pid, OwnedFd), Failure> {
-    let Birth {
-        channel,
-        status,
-        output,
-        error,
-        ..
-    } = &birth;
+/// What can be done ahead of need.
+fn prepare(birth: &Birth<'_>) -> Result<(), Failure> {
     clone::close_all_but(&[
-        channel.as_fd(),
-        status.as_fd(),
-        output.as_fd(),
-        error.as_fd(),
+        birth.channel.as_fd(),
+        birth.status.as_fd(),
+        birth.output.as_fd(),
+        birth.error.as_fd(),
     ]);
     tie_to_keeper()?;
-    let _ = rustix::thread::set_name(c"roads-init");
+    let _ = rustix::thread::set_name(c"roads-spare");
     for file in birth.joins {
         fs::write(file, "0").attempt(|| format!("cannot join cgroup {}", file.display()))?;
     }
     clone::unshare(libc::CLONE_NEWCGROUP).attempt(|| "cannot make a cgroup namespace")?;
-    install_ambassador(&birth)?;
-    rustix::system::sethostname(birth.layout.wish.hostname.as_bytes())
-        .attempt(|| "cannot set the host name")?;
-    rustix::process::chdir(birth.layout.private)
-        .attempt(|| format!("cannot enter {}", birth.layout.private.display()))?;
-    root::build(&birth.layout)?;
+    root::prepare(&birth.setting)?;
+    // Last, since it tells the keeper that this process is ready.
+    ambassador::install(birth.recipe, birth.channel)
+}
+
+fn start(birth: Birth<'_>) -> Result<(Pid, OwnedFd), Failure> {
+    let Order {
+        wish,
+        private,
+        volumes,
+        layers,
+    } = receive_order(birth.channel)?;
+    let _ = rustix::thread::set_name(c"roads-init");
+    ambassador::capture_datagrams(&wish.udp, birth.channel)?;
+    rustix::system::sethostname(wish.hostname.as_bytes()).attempt(|| "cannot set the host name")?;
+    rustix::process::chdir(&private).attempt(|| format!("cannot enter {}", private.display()))?;
+    let layout = Layout {
+        setting: birth.setting,
+        wish: &wish,
+        private: &private,
+        volumes: &volumes,
+    };
+    root::build(&layout, layers, birth.channel)?;
     let rooted = nanoseconds();
-    let identity = ids::resolve(birth.layout.wish.program.user.as_deref())?;
-    birth.layout.ids.check(identity.user)?;
-    birth.layout.ids.check(identity.group)?;
+    let identity = ids::resolve(wish.program.user.as_deref())?;
+    birth.setting.ids.check(identity.user)?;
+    birth.setting.ids.check(identity.group)?;
     let signals = take_signals()?;
-    let program = fork_program(birth, &identity, rooted)?;
+    let program = fork_program(birth, &wish, &identity, rooted)?;
     capabilities::keep_for_init().attempt(|| "cannot drop the capabilities of pid 1")?;
     rustix::thread::set_no_new_privs(true).attempt(|| "cannot forbid new privileges")?;
     tie_to_keeper()?;
     Ok((program, signals))
+}
+
+/// Waits until it is told which instance it is.
+fn receive_order(channel: &Channel) -> Result<Order, Failure> {
+    let what = || "cannot hear which instance to start";
+    let received = channel.receive::<ToInit>().attempt(what)?;
+    let Some((ToInit::Start { private, volumes }, descriptors)) = received else {
+        // The keeper has no use for it, or is gone.
+        clone::leave(0)
+    };
+    let mut descriptors = descriptors.into_iter();
+    let file = descriptors.next().ok_or("no wish").attempt(what)?;
+    let mut file = File::from(file);
+    file.rewind().attempt(what)?;
+    let wish = serde_json::from_reader(std::io::BufReader::new(file)).attempt(what)?;
+    Ok(Order {
+        wish,
+        private,
+        volumes,
+        layers: descriptors.next(),
+    })
 }
 
 /// When the keeper ends, so does the instance.
@@ -107,84 +143,17 @@ fn tie_to_keeper() -> Result<(), Failure> {
         .attempt(|| "cannot tie the instance to its keeper")
 }
 
-fn nanoseconds() -> u64 {
+pub(super) fn nanoseconds() -> u64 {
     u64::try_from(clock::now().since_zero().as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn install_ambassador(birth: &Birth<'_>) -> Result<(), Failure> {
-    let wish = birth.layout.wish;
-    let udp = |&(address, port): &_| netns::ambassador::UdpCapture { address, port };
-    let wished = netns::ambassador::Wish {
-        tcp_captures: wish.captures,
-        udp: wish.udp.iter().map(udp).collect(),
-        egress: match wish.egress {
-            Egress::Tcp => netns::ambassador::Egress::Tcp,
-            Egress::None => netns::ambassador::Egress::None,
-        },
-    };
-    let sockets = netns::ambassador::install(&wished).map_err(ambassador_failure)?;
-    let namespace = fs::File::open("/proc/self/ns/net")
-        .attempt(|| "cannot open the instance's network namespace")?;
-    let mut descriptors = vec![namespace.as_fd()];
-    descriptors.extend(sockets.tcp.iter().map(AsFd::as_fd));
-    descriptors.push(sockets.dns.as_fd());
-    descriptors.extend(sockets.udp.iter().map(|(_, socket)| socket.as_fd()));
-    let unset = sockets.unset.iter().map(chain).collect();
-    let message = FromInit::Ambassador {
-        at: nanoseconds(),
-        unset,
-    };
-    let last = descriptors.split_off(descriptors.len() / PER_MESSAGE * PER_MESSAGE);
-    for some in descriptors.chunks(PER_MESSAGE) {
-        birth
-            .channel
-            .send(&FromInit::Descriptors, some)
-            .attempt(|| HAND_OVER)?;
-    }
-    birth.channel.send(&message, &last).attempt(|| HAND_OVER)
-}
-
-fn ambassador_failure(error: netns::ambassador::InstallError) -> Failure {
-    use netns::ambassador::InstallError;
-    let what = "cannot install the instance's ambassador";
-    match error {
-        InstallError::Missing { .. } => Failure::forbidden(
-            what,
-            chain(&error),
-            "as root: modprobe -a nf_tables nft_redir nft_reject_ipv4 nft_ct, or use a kernel \
-             that has them",
-        ),
-        InstallError::Forbidden { .. } => Failure::forbidden(
-            what,
-            chain(&error),
-            "allow user namespaces full rights (AppArmor, SELinux), or run the daemon as root",
-        ),
-        InstallError::TooManyUdp { .. } => Failure::forbidden(
-            what,
-            chain(&error),
-            "declare fewer UDP ports, or split the app",
-        ),
-        InstallError::Namespace(_)
-        | InstallError::Socket { .. }
-        | InstallError::Netlink { .. }
-        | InstallError::Refused { .. } => Failure::failed(what, chain(&error)),
-    }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &(impl std::error::Error + ?Sized)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// Starts the program in a user namespace of its own, and tells the keeper.
-fn fork_program(birth: Birth<'_>, identity: &Identity, rooted: u64) -> Result<Pid, Failure> {
+fn fork_program(
+    birth: Birth<'_>,
+    wish: &StartWish,
+    identity: &Identity,
+    rooted: u64,
+) -> Result<Pid, Failure> {
     let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .attempt(|| "cannot make a pipe")?;
     // SAFETY: this process was cloned from the keeper, which has one thread, and makes no other.
@@ -192,7 +161,7 @@ fn fork_program(birth: Birth<'_>, identity: &Identity, rooted: u64) -> Result<Pi
     match side.map_err(|errno| user_namespace_failure("cannot start the program", errno))? {
         Side::Child => {
             drop(go);
-            become_program(birth, identity, &wait)
+            become_program(birth, wish, identity, &wait)
         }
         Side::Parent { pid, pidfd } => {
             drop(wait);
@@ -213,7 +182,7 @@ fn fork_program(birth: Birth<'_>, identity: &Identity, rooted: u64) -> Result<Pi
 
 fn map_ids(birth: &Birth<'_>, identity: &Identity, pid: Pid) -> Result<fs::File, Failure> {
     let directory = PathBuf::from(format!("/proc/{}", pid.as_raw_pid()));
-    let ids = birth.layout.ids;
+    let ids = birth.setting.ids;
     for (file, id) in [("uid_map", identity.user), ("gid_map", identity.group)] {
         fs::write(directory.join(file), ids.child(id))
             .attempt(|| format!("cannot write the instance's {file}"))?;
@@ -222,7 +191,7 @@ fn map_ids(birth: &Birth<'_>, identity: &Identity, pid: Pid) -> Result<fs::File,
         .attempt(|| "cannot open the instance's user namespace")
 }
 
-fn become_program(birth: Birth<'_>, identity: &Identity, wait: &OwnedFd) -> ! {
+fn become_program(birth: Birth<'_>, wish: &StartWish, identity: &Identity, wait: &OwnedFd) -> ! {
     let mut byte = [0];
     if !matches!(rustix::io::read(wait, &mut byte), Ok(1)) {
         clone::leave(1);
@@ -231,12 +200,10 @@ fn become_program(birth: Birth<'_>, identity: &Identity, wait: &OwnedFd) -> ! {
     let becoming = fs::File::open("/dev/null")
         .attempt(|| "cannot open /dev/null")
         .map(|input| Becoming {
-            program: &birth.layout.wish.program,
+            program: &wish.program,
             identity,
-            hostname: &birth.layout.wish.hostname,
-            ids: birth.layout.ids,
-            filter: birth.filter,
-            descriptors: birth.descriptors,
+            hostname: &wish.hostname,
+            setting: birth.setting,
             streams: Streams::Files {
                 input: input.into(),
                 output: birth.output,
@@ -244,7 +211,7 @@ fn become_program(birth: Birth<'_>, identity: &Identity, wait: &OwnedFd) -> ! {
             },
         });
     let failure = match becoming {
-        Ok(becoming) => becoming.execute(),
+        Ok(becoming) => becoming.execute().into_failure(),
         Err(failure) => failure,
     };
     program::report(&failure, &status);
@@ -360,21 +327,14 @@ fn obey(channel: &Channel) {
     match channel.receive::<ToInit>() {
         Ok(Some((ToInit::StopAll, _))) => every(libc::SIGSTOP),
         Ok(Some((ToInit::ContinueAll, _))) => every(libc::SIGCONT),
-        // The keeper is gone, and so will we be.
-        Ok(None) | Err(_) => clone::leave(1),
+        // The keeper is gone, and so will we be; or it is not ours.
+        Ok(Some((ToInit::Start { .. }, _)) | None) | Err(_) => clone::leave(1),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_is_told_with_its_causes() {
-        let inner = std::io::Error::other("inner");
-        let outer = netns::NamespaceError::Enter { source: inner };
-        assert_eq!(chain(&outer), "cannot enter the network namespace: inner");
-    }
 
     #[test]
     fn the_setting_that_forbids_is_named() {

@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::{Resource, Signal};
 use rustix::thread::{Gid, Uid};
-use seccompiler::BpfProgram;
 
-use super::ids::{IdMap, Identity};
+use super::ids::Identity;
 use super::root::EXECUTABLES;
 use super::tree::last_errno;
-use super::{capabilities, seccomp};
+use super::{Setting, capabilities, seccomp};
 use crate::failure::{Attempt, Failure};
 use crate::keeper::protocol::Program;
 
@@ -41,18 +40,27 @@ pub(crate) struct Becoming<'a> {
     pub(crate) program: &'a Program,
     pub(crate) identity: &'a Identity,
     pub(crate) hostname: &'a str,
-    pub(crate) ids: &'a IdMap,
-    pub(crate) filter: &'a BpfProgram,
-    pub(crate) descriptors: Rlimit,
+    pub(crate) setting: Setting<'a>,
     pub(crate) streams: Streams,
+}
+
+/// Why a process did not become a program, as shells tell it apart.
+#[derive(Debug)]
+pub(crate) enum Unexecuted {
+    /// It did not get as far as looking for it.
+    Unprepared(Failure),
+    /// There is no such program.
+    Missing(Failure),
+    /// There is, and it cannot be executed.
+    Forbidden(Failure),
 }
 
 impl Becoming<'_> {
     /// Becomes the program; returns only when that failed.
-    pub(crate) fn execute(&self) -> Failure {
+    pub(crate) fn execute(&self) -> Unexecuted {
         match self.prepare() {
             Ok((environment, path)) => self.run(&environment, &path),
-            Err(failure) => failure,
+            Err(failure) => Unexecuted::Unprepared(failure),
         }
     }
 
@@ -63,7 +71,7 @@ impl Becoming<'_> {
             .attempt(|| "cannot connect the standard streams")?;
         reset_signals();
         rustix::process::umask(Mode::from_raw_mode(0o022));
-        rustix::process::setrlimit(Resource::Nofile, self.descriptors)
+        rustix::process::setrlimit(Resource::Nofile, self.setting.descriptors)
             .attempt(|| "cannot set the limit of open files")?;
         let directory = self
             .program
@@ -89,7 +97,7 @@ impl Becoming<'_> {
             .map(text)
             .collect::<Result<_, _>>()
             .attempt(|| "cannot set the environment")?;
-        seccomp::install(self.filter)?;
+        seccomp::install(self.setting.filter)?;
         Ok((environment, path))
     }
 
@@ -114,7 +122,7 @@ impl Becoming<'_> {
         let what = || format!("cannot become user {}", self.identity.user);
         let (user, group) = (self.identity.user, self.identity.group);
         capabilities::bound().attempt(|| "cannot bound the capabilities")?;
-        if self.ids.is_single() {
+        if self.setting.ids.is_single() {
             // There is one user and one group, and they are the wished ones already.
         } else {
             let groups: Vec<Gid> = self
@@ -162,18 +170,13 @@ impl Becoming<'_> {
         all
     }
 
-    fn run(&self, environment: &[CString], path: &str) -> Failure {
+    fn run(&self, environment: &[CString], path: &str) -> Unexecuted {
         let name = &self.program.argv[0];
         let what = || format!("cannot run {name}");
-        let arguments: Result<Vec<CString>, _> = self
-            .program
-            .argv
-            .iter()
-            .map(|a| CString::new(a.as_str()))
-            .collect();
-        let arguments = match arguments.attempt(what) {
+        let arguments = self.program.argv.iter().map(|a| CString::new(a.as_str()));
+        let arguments: Vec<CString> = match arguments.collect::<Result<_, _>>().attempt(what) {
             Ok(arguments) => arguments,
-            Err(failure) => return failure,
+            Err(failure) => return Unexecuted::Unprepared(failure),
         };
         let mut denied = None;
         for candidate in candidates(name, path) {
@@ -182,24 +185,36 @@ impl Becoming<'_> {
                 Errno::ACCESS => denied = Some(candidate),
                 Errno::NOEXEC => {
                     let why = "it is neither a program of this machine nor a script with #!";
-                    return Failure::forbidden(what(), why, "begin the script with #!/bin/sh");
+                    let hint = "begin the script with #!/bin/sh";
+                    return Unexecuted::Forbidden(Failure::forbidden(what(), why, hint));
                 }
-                errno => return Failure::failed(what(), errno),
+                errno => return Unexecuted::Forbidden(Failure::failed(what(), errno)),
             }
         }
         if let Some(denied) = denied {
-            return Failure::forbidden(
+            return Unexecuted::Forbidden(Failure::forbidden(
                 what(),
                 format!("{} may not be executed", denied.display()),
                 format!("run: chmod +x {}", denied.display()),
-            );
+            ));
         }
         let place = if name.contains('/') {
             "there is no such file in the instance, or its interpreter is missing".to_owned()
         } else {
             format!("command not found in PATH={path}")
         };
-        Failure::forbidden(what(), place, "check `command` and `entrypoint`")
+        let hint = "check `command` and `entrypoint`";
+        Unexecuted::Missing(Failure::forbidden(what(), place, hint))
+    }
+}
+
+impl Unexecuted {
+    pub(crate) fn into_failure(self) -> Failure {
+        match self {
+            Self::Unprepared(failure) | Self::Missing(failure) | Self::Forbidden(failure) => {
+                failure
+            }
+        }
     }
 }
 

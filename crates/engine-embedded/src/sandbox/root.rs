@@ -3,7 +3,7 @@
 //! the change into it.
 
 use std::fs::{self, DirBuilder, Permissions};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -14,23 +14,55 @@ use rustix::mount::{
 };
 
 use super::plan::{Mounts, Piece};
-use super::tree::{Access, Tree, bind_onto, mount_onto, path_of, set_only_this_read_only};
-use super::{Layout, devices};
+use super::tree::{
+    Access, Tree, attach, bind_onto, copy, mount_onto, path_of, set_only_this_read_only,
+};
+use super::{Layout, Setting, devices};
 use crate::failure::{Attempt, Failure};
-use crate::keeper::protocol::{Missing, Mount, RootAccess, WrittenFile};
+use crate::keeper::channel::Channel;
+use crate::keeper::protocol::{FromInit, Missing, Mount, RootAccess, WrittenFile};
 
 /// Where the running executable is inside every instance; the directory is last in its PATH.
 pub(crate) const EXECUTABLES: &str = "/.roads/bin";
 
-/// Builds the root and makes it the calling process's own. The process must be alone in a new
-/// mount namespace.
-pub(crate) fn build(layout: &Layout<'_>) -> Result<(), Failure> {
+/// Mounts ahead of need what an instance has of its own whatever its root is. The process must be
+/// alone in a new mount namespace. That still follows the machine's mounts: so an old one of this
+/// process keeps no disk busy.
+pub(crate) fn prepare(setting: &Setting<'_>) -> Result<(), Failure> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount(
+        "tmpfs",
+        setting.skeleton,
+        "tmpfs",
+        flags,
+        c"mode=755,size=64k",
+    )
+    .attempt(|| "cannot mount what is prepared for instances")?;
+    devices::mount_kernel_filesystems(&Tree::open(setting.skeleton)?)
+}
+
+/// Builds the root and makes it the calling process's own; [`prepare`] comes before. The layers of
+/// the machine's file system, which take longest, are those given, or mounted anew. The keeper gets
+/// a copy of them for the instance's next life.
+pub(crate) fn build(
+    layout: &Layout<'_>,
+    layers: Option<OwnedFd>,
+    channel: &Channel,
+) -> Result<(), Failure> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).attempt(|| "cannot make the mounts private")?;
     let root = layout.private.join("root");
-    lay(layout, &root)?;
+    match layers {
+        Some(layers) => attach(layers, Tree::open(&root)?.root())
+            .attempt(|| "cannot mount the private layers again")?,
+        None => lay(layout, &root)?,
+    }
+    let copy = copy(&root).attempt(|| "cannot keep the private layers")?;
+    channel
+        .send(&FromInit::Layers, &[copy.as_fd()])
+        .attempt(|| "cannot hand the private layers over")?;
     let tree = Tree::open(&root)?;
-    devices::mount_kernel_filesystems(&tree)?;
+    devices::show(layout.setting.skeleton, &tree)?;
     hide(layout, &tree)?;
     mount_own_files(layout, &tree)?;
     let pieces = pieces(layout, &tree)?;
@@ -51,6 +83,7 @@ fn lay(layout: &Layout<'_>, root: &Path) -> Result<(), Failure> {
     make_directory(root, 0o755)?;
     let is_overlay = |piece: &Piece| matches!(piece, Piece::Overlay { .. });
     let first_is_overlay = layout
+        .setting
         .plan
         .pieces
         .first()
@@ -59,7 +92,7 @@ fn lay(layout: &Layout<'_>, root: &Path) -> Result<(), Failure> {
         mount_bind(root, root).attempt(|| "cannot mount the private root")?;
     }
     let mut tree = None;
-    for (path, piece) in &layout.plan.pieces {
+    for (path, piece) in &layout.setting.plan.pieces {
         if path == Path::new("/") {
             if let Piece::Overlay { mode } = piece {
                 prepare_layer(layout, path, *mode)?;
@@ -115,7 +148,7 @@ fn prepare_layer(layout: &Layout<'_>, path: &Path, mode: u32) -> Result<(), Fail
     }
     make_directory(&work, 0o700)?;
     make_directory(&upper, mode)?;
-    for writable in &layout.plan.writable {
+    for writable in &layout.setting.plan.writable {
         let Ok(below) = writable.strip_prefix(path) else {
             continue;
         };
@@ -149,7 +182,7 @@ fn mount_overlay(layout: &Layout<'_>, lower: &Path, target: &Path) -> Result<(),
     let (upper, work) = layers(lower);
     let escaped = escape(lower);
     let (upper, work) = (upper.display(), work.display());
-    let user = if layout.mounts == Mounts::Locked {
+    let user = if layout.setting.mounts == Mounts::Locked {
         ",userxattr"
     } else {
         ""
@@ -193,7 +226,7 @@ pub(crate) fn overlay_failure(lower: &Path, errno: Errno) -> Failure {
 
 /// Covers what is ours with nothing.
 fn hide(layout: &Layout<'_>, tree: &Tree) -> Result<(), Failure> {
-    for path in layout.hidden {
+    for path in layout.setting.hidden {
         let Some(found) = tree.find(path, OFlags::DIRECTORY | OFlags::NOFOLLOW)? else {
             continue;
         };
@@ -214,7 +247,7 @@ fn mount_own_files(layout: &Layout<'_>, tree: &Tree) -> Result<(), Failure> {
         bind_onto(&source, target, Access::Write).attempt(what)?;
     }
     let target = tree.file(&Path::new(EXECUTABLES).join("roads"))?;
-    bind_onto(layout.executable, target, Access::ReadOnly)
+    bind_onto(layout.setting.executable, target, Access::ReadOnly)
         .attempt(|| "cannot show the instance the roads executable")
 }
 
@@ -257,7 +290,7 @@ fn mount_wished(
                 // The program's user writes it; that is what a volume is for.
                 make_directory(&source, 0o755)?;
                 let user = super::ids::resolve(layout.wish.program.user.as_deref())?;
-                if !layout.ids.is_single() {
+                if !layout.setting.ids.is_single() {
                     std::os::unix::fs::chown(&source, Some(user.user), Some(user.group))
                         .attempt(|| format!("cannot give away volume {}", source.display()))?;
                 }
@@ -342,6 +375,7 @@ fn pieces(layout: &Layout<'_>, tree: &Tree) -> Result<Vec<OwnedFd>, Failure> {
         return Ok(Vec::new());
     }
     let overlays = layout
+        .setting
         .plan
         .pieces
         .iter()

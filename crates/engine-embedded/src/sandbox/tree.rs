@@ -118,15 +118,32 @@ pub(crate) fn mount_onto(
 
 /// Mounts what is at `source` (and what is mounted below it) onto an open file or directory.
 pub(crate) fn bind_onto(source: &Path, target: impl AsFd, access: Access) -> Result<(), Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
-    let tree = open_tree(CWD, source, flags)?;
+    let tree = copy(source)?;
     if access == Access::ReadOnly {
         set_read_only(&tree)?;
     }
+    attach(tree, target)
+}
+
+/// A copy of what is at `source` and mounted below it, mounted nowhere. It lives as long as the
+/// descriptor, also in another process.
+pub(crate) fn copy(source: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, source, flags)
+}
+
+/// Mounts such a copy onto an open file or directory.
+pub(crate) fn attach(copy: OwnedFd, target: impl AsFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(&tree, "", target, "", flags)
+    move_mount(&copy, "", target, "", flags)
+}
+
+/// Moves what is mounted at `source` onto an open directory.
+pub(crate) fn move_onto(source: &Path, target: impl AsFd) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(CWD, source, target, "", flags)
 }
 
 /// Makes a mount, and those below it, read-only without touching their other attributes.

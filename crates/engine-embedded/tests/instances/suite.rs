@@ -65,7 +65,9 @@ const TESTS: &[(&str, Test)] = tests![
     survival::a_daemon_dies_and_the_next_has_everything,
     survival::hostile_frames_close_their_connection_only,
     survival::fifty_start_at_once,
+    survival::a_spare_becomes_an_instance,
     survival::instances_die_with_the_keeper,
+    survival::a_keeper_without_instances_does_not_wait_for_ever,
     survival::the_stations_of_a_start,
 ];
 

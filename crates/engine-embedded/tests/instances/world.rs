@@ -27,6 +27,8 @@ pub(crate) enum Role {
     Daemon,
     /// Kills its own keeper.
     LoseKeeper,
+    /// Leaves a listener with its keeper, and waits to be killed.
+    LeaveListener,
     /// Inside an instance: accepts on port 80.
     Listen,
     /// Inside an instance: calls a service that nobody serves.
@@ -40,10 +42,11 @@ impl Role {
         Some(role.unwrap_or_else(|| panic!("no role {name}")))
     }
 
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Suite,
         Self::Daemon,
         Self::LoseKeeper,
+        Self::LeaveListener,
         Self::Listen,
         Self::Call,
     ];
@@ -53,6 +56,7 @@ impl Role {
             Self::Suite => "suite",
             Self::Daemon => "daemon",
             Self::LoseKeeper => "lose-keeper",
+            Self::LeaveListener => "leave-listener",
             Self::Listen => "listen",
             Self::Call => "call",
         }
@@ -71,7 +75,9 @@ impl Role {
 
     pub(crate) fn play(self) -> ExitCode {
         match self {
-            Self::Suite | Self::Daemon | Self::LoseKeeper => self.play_a_daemon(),
+            Self::Suite | Self::Daemon | Self::LoseKeeper | Self::LeaveListener => {
+                self.play_a_daemon()
+            }
             Self::Listen => {
                 let listener = std::net::TcpListener::bind("0.0.0.0:80").expect("80 is free");
                 listener.accept().expect("somebody calls");
@@ -118,6 +124,7 @@ impl Role {
                 Self::Suite => crate::suite::run(world).await,
                 Self::Daemon => crate::suite::survival::be_a_daemon(world).await,
                 Self::LoseKeeper => crate::suite::survival::lose_the_keeper(world).await,
+                Self::LeaveListener => crate::suite::survival::leave_a_listener(world).await,
                 Self::Listen | Self::Call => unreachable!("these are played in an instance"),
             }
         })

@@ -146,6 +146,11 @@ pub(crate) async fn a_memory_limit_ends_the_program_and_is_told(world: World) {
         .shell(script)
         .with(|spec| spec.limits.memory_max = Some(32 << 20));
     assert_eq!(world.run(&wish).await.0, ExitStatus::OutOfMemory);
+    // A child of the program, which ends with what its shell makes of that.
+    let wish = world
+        .shell(&format!("sh -c '{script}'; exit $?"))
+        .with(|spec| spec.limits.memory_max = Some(32 << 20));
+    assert_eq!(world.run(&wish).await.0, ExitStatus::OutOfMemory);
 }
 
 pub(crate) async fn a_process_limit_holds(world: World) {

@@ -101,13 +101,21 @@ pub(crate) async fn a_command_that_is_dropped_is_killed(world: World) {
 pub(crate) async fn what_cannot_be_executed_is_told(world: World) {
     let wish = world.shell("exec sleep 1000");
     world.start(&wish).await.unwrap();
-    let argv = vec!["no-such-command".to_owned()];
-    let exec = ExecWish {
-        argv,
-        ..exec_wish(&wish.id, "")
-    };
-    let error = world.engine.exec(exec).await.unwrap_err();
-    assert!(error.to_string().contains("command not found"), "{error}");
+    for (command, code, word) in [
+        ("no-such-command", 127, "command not found"),
+        ("/no/such/file", 127, "no such file"),
+        ("/etc/passwd", 126, "may not be executed"),
+    ] {
+        let exec = ExecWish {
+            argv: vec![command.to_owned()],
+            ..exec_wish(&wish.id, "")
+        };
+        let execution = world.engine.exec(exec).await.unwrap();
+        let said = read_all(execution.error.unwrap()).await;
+        assert!(said.contains(word), "{said}");
+        let status = within(execution.status).await.unwrap();
+        assert_eq!(status, ExitStatus::Code(code), "{said}");
+    }
     world.engine.remove(&wish.id).await.unwrap();
     let error = world
         .engine

@@ -68,10 +68,8 @@ pub(crate) async fn a_daemon_dies_and_the_next_has_everything(world: World) {
             .unwrap()
             .is_empty()
     );
-    assert_eq!(
-        world.exec(&id, "touch /tmp/go").await.0,
-        ExitStatus::Code(0)
-    );
+    // It may be killed with the instance, which ends as soon as the file is there.
+    world.exec(&id, "touch /tmp/go").await;
     assert_eq!(within(world.ended(&id)).await, ExitStatus::Code(0));
     let lines = world.lines(&id).await;
     let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
@@ -129,6 +127,15 @@ pub(crate) async fn fifty_start_at_once(world: World) {
     }
 }
 
+/// The directories of a keeper of its own.
+fn make_home(base: &std::path::Path) {
+    for directory in ["state", "runtime"] {
+        std::fs::create_dir_all(base.join(directory)).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(base.join(directory), mode).unwrap();
+    }
+}
+
 /// Kills its own keeper and sees what becomes of the instance.
 pub(crate) async fn lose_the_keeper(world: World) -> ExitCode {
     let mark = format!("{}.77", std::process::id());
@@ -156,18 +163,77 @@ pub(crate) async fn lose_the_keeper(world: World) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The processes of the keeper that wait to become an instance's first.
+fn spares(world: &World) -> Vec<String> {
+    let keeper = world.keeper.to_string();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let stat = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    let spare = |stat: String| {
+        let (pid, rest) = stat.split_once(" (roads-spare) ")?;
+        (rest.split(' ').nth(1)? == keeper).then(|| pid.to_owned())
+    };
+    stat.filter_map(spare).collect()
+}
+
+pub(crate) async fn a_spare_becomes_an_instance(world: World) {
+    let before = within(async {
+        loop {
+            let spares = spares(&world);
+            if spares.len() == 4 {
+                return spares;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let wish = world.shell("hostname; exec sleep 1000");
+    world.start(&wish).await.unwrap();
+    let name = |pid: &String| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    let names: Vec<String> = before.iter().map(name).collect();
+    assert!(names.contains(&"roads-init\n".to_owned()), "{names:?}");
+    let (_, hostname) = world.exec(&wish.id, "hostname").await;
+    assert_eq!(hostname.trim(), "one-1");
+    world.engine.remove(&wish.id).await.unwrap();
+}
+
 pub(crate) async fn instances_die_with_the_keeper(world: World) {
     let base = world.base.join("state/doomed");
-    for directory in ["state", "runtime"] {
-        std::fs::create_dir_all(base.join(directory)).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(base.join(directory), mode).unwrap();
-    }
+    make_home(&base);
     // Twice: the second finds what the first left behind.
     for _ in 0..2 {
         let status = Role::LoseKeeper.command(&base).status().unwrap();
         assert!(status.success());
     }
+}
+
+/// Holds a listener, starts nothing and is killed.
+pub(crate) async fn leave_a_listener(world: World) -> ExitCode {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let held = vec![listener.into()];
+    world.engine.deposit("listeners", held).await.unwrap();
+    println!("{}", world.keeper);
+    std::future::pending().await
+}
+
+pub(crate) async fn a_keeper_without_instances_does_not_wait_for_ever(world: World) {
+    let base = world.base.join("state/alone");
+    make_home(&base);
+    let mut daemon = Role::LeaveListener
+        .command(&base)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(daemon.stdout.take().unwrap()).lines();
+    let keeper = lines.next().unwrap().unwrap();
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    let keeper = std::path::Path::new("/proc").join(keeper);
+    within(async {
+        while keeper.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }
 
 /// Prints how long each station of a start takes; nothing is asserted about it.
