@@ -8,13 +8,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use logfile::{ROTATED_MAX, parse_time, rotated};
 use model::{AppName, InstanceId, ServiceName, Timestamp};
 use ports::{EngineError, LogFollow, LogLine, LogSource, LogStream, LogWish, Pending};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
-
-use crate::clock::parse_rfc3339;
-use crate::keeper::logs::{ROTATED_MAX, rotated};
 
 /// How many lines are read ahead.
 const BATCH: usize = 256;
@@ -312,7 +310,7 @@ impl Instance {
     fn parse(&mut self, line: &[u8]) -> Option<LogLine> {
         let line = String::from_utf8_lossy(line.strip_suffix(b"\n")?).into_owned();
         let mut words = line.splitn(4, ' ');
-        let (at, stream) = (parse_rfc3339(words.next()?)?, words.next()?);
+        let (at, stream) = (parse_time(words.next()?)?, words.next()?);
         let (tag, text) = (words.next()?, words.next()?);
         let is_output = stream == "stdout";
         let parts = self.parts.entry(is_output).or_default();

@@ -11,12 +11,12 @@
 
 use std::os::fd::OwnedFd;
 
+use logfile::{Flow, Log};
 use model::InstanceId;
 use rustix::event::epoll;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::freezing::Freezing;
-use super::logs::{Flow, Log};
 use super::machine::Pieces;
 use super::protocol::{Answer, FromKeeper, HostLine, Recipe, Seen, SeenState, StartWish, Status};
 use super::spawn::{Process, hosts_text, nanoseconds};

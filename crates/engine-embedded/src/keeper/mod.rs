@@ -18,7 +18,6 @@ mod exec;
 mod fdstore;
 mod freezing;
 mod instances;
-pub(crate) mod logs;
 mod machine;
 pub(crate) mod protocol;
 mod spares;

@@ -11,12 +11,12 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use logfile::Flow;
 use model::Moment;
 use rustix::event::epoll;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal};
 
 use super::instances::{Instance, Phase};
-use super::logs::Flow;
 use super::protocol::{Egress, Recipe};
 use super::spawn::{self, Process};
 use super::{Keeper, Life};

@@ -6,13 +6,13 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use logfile::{Flow, Log, Stream};
 use model::InstanceId;
 use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::channel::Channel;
-use super::logs::{Flow, Log, Stream};
 use super::machine::Machine;
 use super::protocol::{FromInit, HostLine, Recipe, StartWish, Status, Timings, ToInit};
 use crate::cgroup::Group;

@@ -1,21 +1,24 @@
 //! Writing what instances write: one file an instance, a line each, in the log format of the
 //! Kubernetes container runtime interface (`TIME stdout|stderr F|P TEXT`; P is a part of a line
-//! that goes on). Rotated by size, kept after the instance is gone.
+//! that goes on). Rotated by size, kept after the instance is gone. It knows no instances and no
+//! readers; who reads finds the files by [`rotated`] and their times by [`parse_time`].
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::clock;
+mod time;
+
+pub use time::parse_time;
 
 /// A file longer than this is put aside.
 const FILE_BYTES_MAX: u64 = 10 << 20;
 /// How many files put aside are kept.
-pub(crate) const ROTATED_MAX: u32 = 3;
+pub const ROTATED_MAX: u32 = 3;
 /// A line longer than this is written in parts.
 const PART_BYTES_MAX: usize = 16 << 10;
 /// How much is read at once, so that one instance cannot hold up the others.
@@ -23,7 +26,7 @@ const READ_BYTES_MAX: usize = 64 << 10;
 
 /// The log of one instance.
 #[derive(Debug)]
-pub(crate) struct Log {
+pub struct Log {
     path: PathBuf,
     file: File,
     bytes: u64,
@@ -31,15 +34,16 @@ pub(crate) struct Log {
 
 /// One of the two streams of an instance, and what it has of a line.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    pub(crate) pipe: OwnedFd,
+pub struct Stream {
+    /// The reading end.
+    pub pipe: OwnedFd,
     name: &'static str,
     pending: Vec<u8>,
 }
 
 /// Whether a stream goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow {
+pub enum Flow {
     /// There may be more at once.
     More,
     /// Nothing for now.
@@ -49,9 +53,16 @@ pub(crate) enum Flow {
 }
 
 impl Log {
-    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+    /// Opens the file to append to, and makes the directories above it, for its user alone.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
         if let Some(directory) = path.parent() {
-            crate::home::make_private(directory)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)?;
         }
         let file = OpenOptions::new()
             .append(true)
@@ -86,14 +97,17 @@ impl Log {
 }
 
 /// The name of a file put aside; 1 is the newest.
-pub(crate) fn rotated(path: &Path, number: u32) -> PathBuf {
+#[must_use]
+pub fn rotated(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
     name.into()
 }
 
 impl Stream {
-    pub(crate) fn new(pipe: OwnedFd, name: &'static str) -> Self {
+    /// The reading end of a pipe that does not block; `name` is written with each line.
+    #[must_use]
+    pub fn new(pipe: OwnedFd, name: &'static str) -> Self {
         Self {
             pipe,
             name,
@@ -102,7 +116,7 @@ impl Stream {
     }
 
     /// Reads once and writes the lines that are complete.
-    pub(crate) fn pass(&mut self, log: &mut Log) -> Flow {
+    pub fn pass(&mut self, log: &mut Log) -> Flow {
         let mut buffer = vec![0; READ_BYTES_MAX];
         let length = match rustix::io::read(&self.pipe, &mut buffer) {
             Ok(0) => {
@@ -121,7 +135,7 @@ impl Stream {
     }
 
     /// Writes what there is of a last line.
-    pub(crate) fn finish(&mut self, log: &mut Log) {
+    pub fn finish(&mut self, log: &mut Log) {
         if !self.pending.is_empty() {
             let mut line = Vec::new();
             let pending = std::mem::take(&mut self.pending);
@@ -162,7 +176,7 @@ impl Stream {
     }
 
     fn write_part(&self, out: &mut Vec<u8>, tag: char, text: &[u8]) {
-        let head = format!("{} {} {tag} ", clock::rfc3339(clock::wall()), self.name);
+        let head = format!("{} {} {tag} ", time::now(), self.name);
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(text);
         out.push(b'\n');
