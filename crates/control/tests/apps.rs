@@ -88,7 +88,7 @@ impl Daemon {
         };
         let snapshot = Arc::clone(&*self.snapshots.wait_for(ready).await.unwrap());
         let row = snapshot.service(&app(), &name(service)).unwrap();
-        let entered = row.enter(7, &[]).unwrap();
+        let entered = row.enter(Moment::ZERO, 7, &[]).unwrap();
         drop(held);
         entered.endpoint().instance().clone()
     }
@@ -334,7 +334,7 @@ async fn a_rest_that_calls_keep_from_being_says_so() {
     daemon.endpoints("rng", 1).await;
     let snapshot = Arc::clone(&daemon.snapshots.borrow());
     let row = snapshot.service(&app(), &name("rng")).unwrap();
-    let entered = row.enter(7, &[]).unwrap();
+    let entered = row.enter(Moment::ZERO, 7, &[]).unwrap();
     let refused = daemon.control.rest(&app(), &name("rng")).await.unwrap_err();
     assert!(
         matches!(refused, ControlError::NotAtRest { .. }),
@@ -457,4 +457,20 @@ async fn a_status_tells_times_as_of_when_it_is_asked_for() {
     tokio::time::sleep(Duration::from_secs(90)).await;
     let (_, reasons) = state(&daemon, "rng");
     assert!(reasons[0].contains("asleep for 1 min 30 s"), "{reasons:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_left_is_told_of_no_longer_than_its_instances_live() {
+    let world = World::new(Listen::AtStart);
+    let mut daemon = world.daemon();
+    let both = [service("rng"), service("web")];
+    daemon.control.up(wish(both)).await.unwrap();
+    daemon.endpoints("web", 1).await;
+    daemon.endpoints("rng", 1).await;
+    daemon.control.up(wish([service("rng")])).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(world.engine.instances().len(), 1);
+    let status = daemon.control.status(&app()).unwrap();
+    let names: Vec<_> = status.services.keys().map(ServiceName::as_str).collect();
+    assert_eq!(names, ["rng"]);
 }

@@ -15,6 +15,7 @@ use crate::desired::Ambassador;
 use crate::hold::{self, Entered, NotEntered};
 use crate::http2::{Slot, Spoken};
 use crate::pool::Reuse;
+use crate::verdict::Verdict;
 use crate::worker::{Destination, Worker};
 
 /// How many endpoints that cannot be reached a call may try beyond the first.
@@ -172,6 +173,7 @@ async fn reach<L>(
             }
             Err(Failure::Dead(error)) => {
                 tracing::debug!(%instance, %error, "trying another endpoint");
+                Verdict::new(worker, &entered, worker.now()).failed();
                 tried.push(instance.clone());
                 retries_left -= 1;
             }

@@ -86,7 +86,7 @@ fn attempt(
             .any(|endpoint| !tried.contains(endpoint.instance()))
     };
     let entered = if tried.is_empty() || untried(tried) {
-        service.enter(worker.random.next(), tried)
+        service.enter(worker.now(), worker.random.next(), tried)
     } else {
         None
     };

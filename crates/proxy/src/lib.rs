@@ -35,6 +35,7 @@ mod pool;
 mod random;
 mod relay;
 mod udp;
+mod verdict;
 mod watchdog;
 mod worker;
 

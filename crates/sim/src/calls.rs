@@ -85,13 +85,13 @@ impl World {
 
     /// Enters an endpoint, is held, or is refused.
     fn attempt(&mut self, id: CallId) -> Result<(), Breach> {
-        let random = self.random.bits();
+        let (now, random) = (self.now, self.random.bits());
         let Some(call) = self.calls.get_mut(&id) else {
             return Ok(());
         };
         let app = &self.scenario.spec.name;
         let service = self.seen.service(app, &call.service).cloned();
-        if let Some(entered) = service.as_ref().and_then(|s| s.enter(random, &[])) {
+        if let Some(entered) = service.as_ref().and_then(|s| s.enter(now, random, &[])) {
             return self.enter(id, entered);
         }
         match service.as_ref().map(|service| &service.availability) {

@@ -20,6 +20,8 @@ pub struct Activity {
     last_demand: AtomicU64,
     /// The port of the newest held call; 0 is none.
     wanted_port: AtomicU16,
+    /// Until when the last endpoint that is ejected is; nanoseconds on the [`Moment`] clock.
+    ejected_until: AtomicU64,
     wake: Wake,
 }
 
@@ -60,6 +62,7 @@ impl Activity {
             calls: AtomicU64::new(0),
             last_demand: AtomicU64::new(0),
             wanted_port: AtomicU16::new(0),
+            ejected_until: AtomicU64::new(0),
             wake,
         }
     }
@@ -81,8 +84,19 @@ impl Activity {
 
     /// Says that there is demand at this moment; called when a call begins and when it ends.
     pub fn touch(&self, now: Moment) {
-        let nanos = u64::try_from(now.since_zero().as_nanos()).unwrap_or(u64::MAX);
-        self.last_demand.fetch_max(nanos.max(1), Ordering::Relaxed);
+        self.last_demand
+            .fetch_max(nanos(now).max(1), Ordering::Relaxed);
+    }
+
+    /// Takes note that an endpoint is ejected.
+    pub(crate) fn ejected(&self, until: Moment) {
+        self.ejected_until
+            .fetch_max(nanos(until), Ordering::Relaxed);
+    }
+
+    /// Whether any endpoint may be ejected.
+    pub(crate) fn has_ejected(&self, now: Moment) -> bool {
+        nanos(now) < self.ejected_until.load(Ordering::Relaxed)
     }
 
     /// Holds a call that wants `port`, and wakes the owner. Dropping the guard lets it go.
@@ -123,6 +137,11 @@ impl Activity {
     pub(crate) fn left(&self) {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// A moment as an atomic holds it.
+pub(crate) fn nanos(moment: Moment) -> u64 {
+    u64::try_from(moment.since_zero().as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Activity {

@@ -14,12 +14,15 @@
 //! before the close, and waited for, or sees it closed, and goes elsewhere. There is no third.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use model::{InstanceId, Revision};
+use model::{InstanceId, Moment, Revision};
 
-use crate::{Activity, Wake};
+use crate::activity::nanos;
+use crate::balance::PeakEwma;
+use crate::{Activity, Outlier, OutlierPolicy, Wake};
 
 const CLOSED: u32 = 1 << 31;
 const COUNT: u32 = CLOSED - 1;
@@ -30,6 +33,12 @@ pub struct Endpoint {
     revision: Revision,
     gate: AtomicU32,
     calls: AtomicU64,
+    latency: PeakEwma,
+    /// Whether [`Outlier`] has failures in a row; a success then has something to tell it.
+    has_failed: AtomicBool,
+    outlier: Mutex<Outlier>,
+    /// Nanoseconds on the [`Moment`] clock; 0 is never.
+    ejected_until: AtomicU64,
     on_drained: Wake,
 }
 
@@ -42,6 +51,10 @@ impl Endpoint {
             revision,
             gate: AtomicU32::new(0),
             calls: AtomicU64::new(0),
+            latency: PeakEwma::default(),
+            has_failed: AtomicBool::new(false),
+            outlier: Mutex::default(),
+            ejected_until: AtomicU64::new(0),
             on_drained,
         }
     }
@@ -86,6 +99,25 @@ impl Endpoint {
         self.gate.load(Ordering::SeqCst) & CLOSED == 0
     }
 
+    /// Whether it fails what others answer, and is to be left out for a while.
+    #[must_use]
+    pub fn is_ejected(&self, now: Moment) -> bool {
+        nanos(now) < self.ejected_until.load(Ordering::Relaxed)
+    }
+
+    /// What another call costs here, to be compared with other endpoints.
+    #[must_use]
+    pub fn cost(&self, now: Moment) -> f64 {
+        let cost = self.latency.cost(self.in_flight(), now);
+        match self.ejected_until.load(Ordering::Relaxed) {
+            0 => cost,
+            until => {
+                let back_for = Duration::from_nanos(nanos(now).saturating_sub(until));
+                cost * OutlierPolicy::default().surcharge(back_for)
+            }
+        }
+    }
+
     /// Enters, unless it is closed. The guard leaves when dropped.
     #[must_use]
     pub fn enter(self: &Arc<Self>, activity: &Arc<Activity>) -> Option<InFlight> {
@@ -98,6 +130,10 @@ impl Endpoint {
             endpoint: Arc::clone(self),
             activity: Arc::clone(activity),
         })
+    }
+
+    fn outlier(&self) -> MutexGuard<'_, Outlier> {
+        self.outlier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn leave(&self) {
@@ -133,6 +169,42 @@ impl InFlight {
     pub fn count(&self) {
         self.endpoint.calls.fetch_add(1, Ordering::Relaxed);
         self.activity.count();
+    }
+
+    /// Takes note of an answer's head: how long it took, and whether it says that the endpoint is in
+    /// trouble (502, 503, 504). Returns until when the endpoint is ejected for it, if it is.
+    pub fn answered(&self, status: u16, took: Duration, now: Moment) -> Option<Moment> {
+        if matches!(status, 502..=504) {
+            return self.failed(now);
+        }
+        let endpoint = &self.endpoint;
+        endpoint.latency.observe(took, now);
+        if endpoint.has_failed.swap(false, Ordering::Relaxed) {
+            endpoint.outlier().handle_success();
+        }
+        None
+    }
+
+    /// Takes note that the endpoint failed the call. Returns until when it is ejected for it, if it is.
+    pub fn failed(&self, now: Moment) -> Option<Moment> {
+        let endpoint = &self.endpoint;
+        if endpoint.is_ejected(now) {
+            // Calls that were in flight say nothing new.
+            return None;
+        }
+        endpoint.latency.penalise(now);
+        endpoint.has_failed.store(true, Ordering::Relaxed);
+        let policy = OutlierPolicy::default();
+        let until = endpoint
+            .outlier()
+            .handle_failure(endpoint.calls(), now, &policy)?;
+        endpoint
+            .ejected_until
+            .store(nanos(until), Ordering::Relaxed);
+        // What it is like when it comes back, its first call then is to tell.
+        endpoint.latency.forget();
+        self.activity.ejected(until);
+        Some(until)
     }
 
     /// Where it is.

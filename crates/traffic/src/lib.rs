@@ -6,11 +6,16 @@
 //! [`Endpoint`]). Randomness and time are arguments.
 
 mod activity;
+pub mod balance;
+mod breaker;
 mod directory;
 mod endpoint;
+mod outlier;
 mod snapshot;
 
 pub use activity::{Activity, Connection, Held, HoldFull, Load, Wake};
+pub use breaker::{Breaker, BreakerPolicy, Broken};
 pub use directory::{Callee, DOMAIN, Denied, Directory, HostEntry};
 pub use endpoint::{Endpoint, InFlight};
+pub use outlier::{Outlier, OutlierPolicy};
 pub use snapshot::{App, Availability, Generation, Service, Snapshot};

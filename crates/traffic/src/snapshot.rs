@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{AppName, InstanceId, ServiceName, ServiceSpec};
+use model::{AppName, InstanceId, Moment, ServiceName, ServiceSpec};
 
-use crate::{Activity, Directory, Endpoint, InFlight};
+use crate::{Activity, Directory, Endpoint, InFlight, balance};
 
 /// Which of two snapshots is newer: the one with the larger number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -81,31 +81,43 @@ impl Service {
         endpoints.any(|endpoint| endpoint.instance() == instance)
     }
 
-    /// Enters the less busy of two endpoints chosen at random (Mitzenmacher, "The Power of Two
-    /// Choices", 2001), leaving out `tried` while there are others. `random` is 64 fresh bits.
+    /// Enters the cheaper of two endpoints chosen at random, by latency and calls in flight, leaving out
+    /// `tried` and those that are ejected while there are others. `random` is 64 fresh bits.
     /// `None`: there is no endpoint that admits.
     #[must_use]
-    pub fn enter(&self, random: u64, tried: &[InstanceId]) -> Option<InFlight> {
-        let fresh = |endpoint: &&Arc<Endpoint>| !tried.contains(endpoint.instance());
-        if tried.is_empty() {
-            return self.enter_one_of(&self.endpoints, random);
+    pub fn enter(&self, now: Moment, random: u64, tried: &[InstanceId]) -> Option<InFlight> {
+        let all = &self.endpoints;
+        if tried.is_empty() && !self.activity.has_ejected(now) {
+            return self.enter_one_of(all, now, random);
         }
-        let untried: Vec<_> = self.endpoints.iter().filter(fresh).cloned().collect();
-        self.enter_one_of(&untried, random)
-            .or_else(|| self.enter_one_of(&self.endpoints, random))
+        let untried = all
+            .iter()
+            .filter(|endpoint| !tried.contains(endpoint.instance()));
+        let untried: Vec<_> = untried.cloned().collect();
+        let ejected = all.iter().filter(|endpoint| endpoint.is_ejected(now));
+        if ejected.count() * 2 <= all.len() {
+            let trusted = untried.iter().filter(|endpoint| !endpoint.is_ejected(now));
+            let trusted: Vec<_> = trusted.cloned().collect();
+            let entered = self.enter_one_of(&trusted, now, random);
+            if entered.is_some() {
+                return entered;
+            }
+        }
+        self.enter_one_of(&untried, now, random)
+            .or_else(|| self.enter_one_of(all, now, random))
     }
 
-    fn enter_one_of(&self, endpoints: &[Arc<Endpoint>], random: u64) -> Option<InFlight> {
-        let count = endpoints.len();
-        let [first, second] = two_of(count, random)?;
-        let (a, b) = (&endpoints[first], &endpoints[second]);
-        let (best, other) = if b.in_flight() < a.in_flight() {
-            (b, a)
-        } else {
-            (a, b)
-        };
-        best.enter(&self.activity)
-            .or_else(|| other.enter(&self.activity))
+    fn enter_one_of(
+        &self,
+        endpoints: &[Arc<Endpoint>],
+        now: Moment,
+        random: u64,
+    ) -> Option<InFlight> {
+        let cost = |place: usize| endpoints[place].cost(now);
+        let [best, other] = balance::two_choices(endpoints.len(), random, cost)?;
+        endpoints[best]
+            .enter(&self.activity)
+            .or_else(|| endpoints[other].enter(&self.activity))
             .or_else(|| {
                 endpoints
                     .iter()
@@ -114,22 +126,10 @@ impl Service {
     }
 }
 
-/// Two different positions below `count` by 64 random bits; the same twice when there is one.
-fn two_of(count: usize, random: u64) -> Option<[usize; 2]> {
-    let scaled = |bits: u64, below: usize| ((bits * below as u64) >> 32) as usize;
-    match count {
-        0 => None,
-        1 => Some([0, 0]),
-        _ => {
-            let first = scaled(random >> 32, count);
-            let second = scaled(random & 0xffff_ffff, count - 1);
-            Some([first, if second >= first { second + 1 } else { second }])
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use model::{Image, Revision};
 
     use super::*;
@@ -160,26 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn two_choices_are_different_positions_and_reach_all() {
-        let mut state = 1;
-        for count in 2..20 {
-            let mut seen = vec![false; count];
-            for _ in 0..2000 {
-                let [a, b] = two_of(count, random(&mut state)).unwrap();
-                assert!(a != b && a < count && b < count);
-                seen[a] = true;
-                seen[b] = true;
-            }
-            assert!(seen.iter().all(|&s| s), "{count}");
-        }
-    }
-
-    #[test]
     fn calls_that_stay_spread_evenly_over_the_endpoints() {
         let service = service(8);
         let mut state = 7;
         let calls: Vec<_> = (0..800)
-            .filter_map(|_| service.enter(random(&mut state), &[]))
+            .filter_map(|_| service.enter(Moment::ZERO, random(&mut state), &[]))
             .collect();
         assert_eq!(calls.len(), 800);
         for endpoint in &service.endpoints {
@@ -196,11 +181,17 @@ mod tests {
             service.endpoints[1].instance().clone(),
         ];
         for _ in 0..50 {
-            let call = service.enter(random(&mut state), &tried).unwrap();
+            let call = service
+                .enter(Moment::ZERO, random(&mut state), &tried)
+                .unwrap();
             assert_eq!(call.endpoint().instance().number, 3);
         }
         service.endpoints[2].close();
-        assert!(service.enter(random(&mut state), &tried).is_some());
+        assert!(
+            service
+                .enter(Moment::ZERO, random(&mut state), &tried)
+                .is_some()
+        );
     }
 
     #[test]
@@ -209,10 +200,71 @@ mod tests {
         service.endpoints[0].close();
         let mut state = 5;
         for _ in 0..50 {
-            let call = service.enter(random(&mut state), &[]).unwrap();
+            let call = service
+                .enter(Moment::ZERO, random(&mut state), &[])
+                .unwrap();
             assert_eq!(call.endpoint().instance().number, 2);
         }
         service.endpoints[1].close();
-        assert!(service.enter(random(&mut state), &[]).is_none());
+        assert!(
+            service
+                .enter(Moment::ZERO, random(&mut state), &[])
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn an_endpoint_that_fails_is_left_out_then_called_a_little_and_then_as_before() {
+        let service = service(4);
+        let at = |seconds| Moment::from_zero(Duration::from_secs(seconds));
+        let bad = Arc::clone(&service.endpoints[0]);
+        let mut state = 7;
+        let mut share = |now: Moment, failing: bool| {
+            let mut calls = 0;
+            for _ in 0..4000 {
+                let call = service.enter(now, random(&mut state), &[]).unwrap();
+                call.count();
+                let is_bad = Arc::ptr_eq(call.endpoint(), &bad);
+                calls += u32::from(is_bad);
+                if is_bad && failing {
+                    call.failed(now);
+                } else {
+                    call.answered(200, Duration::from_millis(1), now);
+                }
+            }
+            calls
+        };
+        let failing = share(at(1), true);
+        for _ in 0..5 {
+            bad.enter(&service.activity).unwrap().failed(at(2));
+        }
+        let (ejected, returning) = (share(at(11), false), share(at(13), false));
+        let returned = share(at(90), false);
+        eprintln!("of 4000 calls it got {failing}, {ejected}, {returning}, {returned}");
+        assert!((1..=5).contains(&failing), "{failing}");
+        assert_eq!(ejected, 0);
+        assert!((1..400).contains(&returning), "{returning}");
+        assert!((900..1100).contains(&returned), "{returned}");
+    }
+
+    #[test]
+    fn no_call_is_refused_because_most_endpoints_fail() {
+        let service = service(3);
+        let mut state = 5;
+        let mut calls = [0; 3];
+        for _ in 0..3000 {
+            let call = service
+                .enter(Moment::ZERO, random(&mut state), &[])
+                .unwrap();
+            calls[call.endpoint().instance().number as usize - 1] += 1;
+            call.failed(Moment::ZERO);
+        }
+        // Two of the three are ejected, which is more than is believed.
+        let ejected = |endpoint: &&Arc<Endpoint>| endpoint.is_ejected(Moment::ZERO);
+        assert_eq!(service.endpoints.iter().filter(ejected).count(), 2);
+        assert!(
+            calls.iter().filter(|&&calls| calls > 500).count() >= 2,
+            "{calls:?}"
+        );
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::upload::Progress;
 use crate::buffer::Buffer;
+use crate::verdict::Verdict;
 use crate::worker::Worker;
 
 /// What a body's first piece may measure to be sent in one write with its head.
@@ -54,6 +55,15 @@ pub(super) enum Broken {
 }
 
 impl Broken {
+    /// Whether the endpoint is to blame, on a connection that was made for this call or not.
+    pub(super) fn blames_endpoint(&self, is_new: bool) -> bool {
+        match self {
+            Self::Unanswered(_) => is_new,
+            Self::Interrupted(_) | Self::Malformed(_) | Self::Midway => true,
+            Self::NotTaken(_) | Self::CallerGone => false,
+        }
+    }
+
     /// Whether the call may be sent again: it is repeatable as often as one likes, or all of it is
     /// still in our hands and was not taken.
     pub(super) fn allows_retry(&self, repeatable: bool, whole: bool) -> bool {
@@ -68,6 +78,7 @@ impl Broken {
 /// One answer on its way.
 pub(super) struct Download<'a, 's> {
     pub(super) worker: &'a Worker,
+    pub(super) verdict: Verdict<'a>,
     pub(super) head: &'a RequestHead,
     pub(super) progress: &'a Cell<Progress>,
     /// Set when the final head goes out.
@@ -150,6 +161,7 @@ impl Download<'_, '_> {
     }
 
     async fn answer(mut self, head: &ResponseHead, buffer: Buffer) -> Result<Answered, Broken> {
+        self.verdict.answered(head.status());
         let mut out = self.worker.buffers.take();
         let relay = head.write_to(out.vec(), &self.edits());
         let body = Decoder::new(head.framing(), &self.worker.limits);

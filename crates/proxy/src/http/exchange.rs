@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http1::body::{Decoder, State};
 use http1::request::{RequestEdits, RequestHead, Scheme};
 use http1::{Answer, Authority, Persistence, Reject};
-use model::InstanceId;
+use model::{InstanceId, Moment};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::WriteHalf;
@@ -28,6 +28,7 @@ use crate::dial::{self, Dialled, Line, NotDialled, dial_call};
 use crate::http2::Spoken;
 use crate::ingress::Hosts;
 use crate::pool::Reuse;
+use crate::verdict::Verdict;
 use crate::worker::{Destination, Worker};
 
 /// What becomes of the caller's connection after a call.
@@ -153,8 +154,14 @@ impl<'a, 'w> Exchange<'a, 'w> {
                 dialled.entered.call.count();
             }
             let activity = Arc::clone(&dialled.entered.service.activity);
-            activity.touch(self.worker.now());
-            let outcome = self.attempt(client, &mut dialled, destination).await;
+            let begun = self.worker.now();
+            activity.touch(begun);
+            let outcome = self.attempt(client, &mut dialled, destination, begun).await;
+            if let Tried::Broken(broken) = &outcome
+                && broken.blames_endpoint(dialled.is_new())
+            {
+                Verdict::new(self.worker, &dialled.entered, begun).failed();
+            }
             activity.touch(self.worker.now());
             match outcome {
                 Tried::Answered(answered) => {
@@ -183,12 +190,14 @@ impl<'a, 'w> Exchange<'a, 'w> {
         client: &mut TcpStream,
         dialled: &mut Dialled<Line>,
         destination: &Destination,
+        begun: Moment,
     ) -> Tried {
+        let verdict = Verdict::new(self.worker, &dialled.entered, begun);
         let endpoint = match &mut dialled.line {
             Line::Http1(connected) => &mut connected.stream,
             Line::Http2(slot) => {
                 // In a box, so that calls by HTTP/1.1 do not keep room for it.
-                return Box::pin(self.attempt_over_http2(client, slot, destination)).await;
+                return Box::pin(self.attempt_over_http2(client, slot, destination, verdict)).await;
             }
         };
         let (from_endpoint, mut to_endpoint) = endpoint.split();
@@ -205,6 +214,7 @@ impl<'a, 'w> Exchange<'a, 'w> {
         let mut download = pin!(
             Download {
                 worker: self.worker,
+                verdict,
                 head: self.head,
                 progress: &progress,
                 begun: &begun,

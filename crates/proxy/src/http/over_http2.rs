@@ -25,6 +25,7 @@ use super::inbox::Inbox;
 use super::upload::{ANSWER_GRACE, Progress, SILENCE_MAX, Trouble};
 use crate::connection::gone;
 use crate::http2::{Body, Failure, Last, Piece, Slot, head, last_chunk, piece, send};
+use crate::verdict::Verdict;
 use crate::worker::{Destination, Worker};
 
 impl Exchange<'_, '_> {
@@ -34,6 +35,7 @@ impl Exchange<'_, '_> {
         client: &mut TcpStream,
         slot: &Slot,
         destination: &Destination,
+        verdict: Verdict<'_>,
     ) -> Tried {
         let ahead = match ahead(self.head, &self.inbox.bytes()[..self.ahead], self.worker) {
             Ok(ahead) => ahead,
@@ -62,6 +64,7 @@ impl Exchange<'_, '_> {
         let begun = Cell::new(false);
         let download = Download {
             worker: self.worker,
+            verdict,
             head: self.head,
             progress: &progress,
             begun: &begun,
@@ -173,6 +176,7 @@ impl Upload<'_, '_> {
 /// One answer on its way.
 struct Download<'a, 's> {
     worker: &'a Worker,
+    verdict: Verdict<'a>,
     head: &'a RequestHead,
     progress: &'a Cell<Progress>,
     /// Set when the final head goes out.
@@ -203,6 +207,7 @@ impl Download<'_, '_> {
                 Next::Failed(error) => return Err(broken(&error)),
             }
         };
+        self.verdict.answered(response.status().as_u16());
         let (head, mut from) = response.into_parts();
         let mut out = self.worker.buffers.take();
         let head = Response::from_parts(head, ());

@@ -15,7 +15,7 @@ use ::http::{Method, Request};
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http1::Authority;
-use model::InstanceId;
+use model::{InstanceId, Moment};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
@@ -27,6 +27,7 @@ use crate::connection::Caller;
 use crate::dial::{self, Connected, Dialled, Line, NotDialled, Origin, dial_call};
 use crate::http::{Refusal, Route};
 use crate::pool::Reuse;
+use crate::verdict::Verdict;
 use crate::worker::{Destination, Worker};
 
 /// The longest deadline that a caller can set.
@@ -135,9 +136,10 @@ impl<'w> Call<'w> {
                 dialled.entered.call.count();
             }
             let activity = Arc::clone(&dialled.entered.service.activity);
-            activity.touch(self.worker.now());
+            let begun = self.worker.now();
+            activity.touch(begun);
             let instance = dialled.entered.call.endpoint().instance().clone();
-            let (outcome, origin) = self.attempt(dialled, destination).await;
+            let (outcome, origin) = self.attempt(dialled, destination, begun).await;
             activity.touch(self.worker.now());
             let again = match &outcome {
                 Tried::NotTaken(_) => self.upload.can_repeat(),
@@ -166,14 +168,17 @@ impl<'w> Call<'w> {
         &mut self,
         dialled: Dialled<Line>,
         destination: &Destination,
+        begun: Moment,
     ) -> (Tried, Origin) {
         let (entered, worker) = (dialled.entered, self.worker);
+        let verdict = Verdict::new(worker, &entered, begun);
         let message = Message {
             head: &self.head,
             upload: &mut self.upload,
             respond: &mut self.respond,
+            verdict,
         };
-        match dialled.line {
+        let (tried, origin) = match dialled.line {
             Line::Http2(slot)
                 if websocket::is_asked_for(&self.head) && !slot.takes_extended_connect() =>
             {
@@ -205,7 +210,11 @@ impl<'w> Call<'w> {
                 }
                 (tried, origin)
             }
+        };
+        if tried.blames_endpoint(origin) {
+            verdict.failed();
         }
+        (tried, origin)
     }
 
     fn finish(&mut self, instance: &InstanceId, outcome: Tried) -> Ended {

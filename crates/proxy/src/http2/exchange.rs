@@ -7,13 +7,27 @@ use std::task::Poll;
 
 use ::bytes::Bytes;
 use ::http::request::Parts;
-use ::http::{Request, Response};
+use ::http::{HeaderValue, Request, Response};
 use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 
 use super::channel::{Body, Slot};
 use super::upload::{Gone, Last, Piece, Upload, piece, send, send_to_caller};
+use crate::dial::Origin;
+use crate::verdict::Verdict;
+
+impl Tried {
+    /// Whether the endpoint is to blame, on a connection that was made for this call or not.
+    pub(super) fn blames_endpoint(&self, origin: Origin) -> bool {
+        match self {
+            Self::Unanswered(_) => origin == Origin::New,
+            Self::Failed(_) => true,
+            Self::Cut(reason) => *reason == Reason::INTERNAL_ERROR,
+            Self::Answered | Self::CallerGone | Self::NotTaken(_) | Self::Rejected(_) => false,
+        }
+    }
+}
 
 /// How a try ended.
 #[derive(Debug)]
@@ -39,6 +53,7 @@ pub(super) struct Message<'a> {
     pub(super) head: &'a Parts,
     pub(super) upload: &'a mut Upload,
     pub(super) respond: &'a mut SendResponse<Bytes>,
+    pub(super) verdict: Verdict<'a>,
 }
 
 /// Why an upload cannot go on.
@@ -54,6 +69,7 @@ pub(super) async fn exchange(slot: &Slot, message: Message<'_>) -> Tried {
         head,
         upload,
         respond,
+        verdict,
     } = message;
     let request = Request::from_parts(head.clone(), ());
     let body = if upload.is_empty() {
@@ -74,6 +90,7 @@ pub(super) async fn exchange(slot: &Slot, message: Message<'_>) -> Tried {
         Ok(First::CallerGone) | Err(Gone) => return Tried::CallerGone,
     };
     begun.set(true);
+    verdict.answered(status(&response));
     let (head, mut from_endpoint) = response.into_parts();
     let ends = from_endpoint.is_end_stream();
     let Ok(mut to_caller) = respond.send_response(Response::from_parts(head, ()), ends) else {
@@ -85,6 +102,15 @@ pub(super) async fn exchange(slot: &Slot, message: Message<'_>) -> Tried {
     let downloading = download(&mut from_endpoint, &mut to_caller);
     let downloaded = unless_gone(downloading, uploading).await;
     downloaded.unwrap_or(Tried::CallerGone)
+}
+
+/// An answer's status, as HTTP/1.1 would have it: gRPC has a way of its own to say "unavailable".
+fn status<B>(response: &Response<B>) -> u16 {
+    let unavailable = response.headers().get("grpc-status");
+    match unavailable.map(HeaderValue::as_bytes) {
+        Some(b"14") => 503,
+        Some(_) | None => response.status().as_u16(),
+    }
 }
 
 /// Runs `work` while the body goes up, until the caller has gone.

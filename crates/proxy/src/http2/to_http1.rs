@@ -24,6 +24,7 @@ use super::upload::{Last, Piece, Upload, send_to_caller};
 use super::websocket;
 use crate::buffer::Buffer;
 use crate::connection::Caller;
+use crate::verdict::Verdict;
 use crate::worker::{Destination, Worker};
 
 /// Between whom a call goes.
@@ -50,6 +51,7 @@ pub(super) async fn exchange(
         head,
         upload,
         respond,
+        verdict,
     } = message;
     let tunnel = websocket::is_asked_for(head);
     let body = match upload.is_empty() || tunnel {
@@ -73,6 +75,7 @@ pub(super) async fn exchange(
         begun: &begun,
         endpoint: from_endpoint,
         respond,
+        verdict,
     };
     if tunnel {
         return websocket::tunnel(download, to_endpoint, upload).await;
@@ -190,6 +193,7 @@ pub(super) struct Download<'a, 's> {
     begun: &'a Cell<bool>,
     pub(super) endpoint: ReadHalf<'s>,
     pub(super) respond: &'a mut SendResponse<Bytes>,
+    verdict: Verdict<'a>,
 }
 
 impl Download<'_, '_> {
@@ -248,6 +252,7 @@ impl Download<'_, '_> {
         head: &ResponseHead,
         buffer: Buffer,
     ) -> Result<Persistence, Tried> {
+        self.verdict.answered(head.status());
         let response = head::response_from_http1(head);
         let response = response.ok_or_else(|| Tried::Failed("its head is malformed".to_owned()))?;
         let body = Decoder::new(head.framing(), &self.worker.limits);
