@@ -43,7 +43,7 @@ pub(crate) struct Assembly<'a> {
     pub(crate) inherited: BTreeMap<String, String>,
 }
 
-/// The files that are being assembled, from the first on; each with the text that names it.
+/// The included files that are being assembled, from the outermost on.
 type Chain = Vec<PathBuf>;
 
 impl<'a> Assembly<'a> {
@@ -79,9 +79,7 @@ impl<'a> Assembly<'a> {
             app.iter_mut().for_each(settle);
         }
         let mut app = app?;
-        if scope.variables == Variables::Replaced {
-            environment_of_scope(&mut app, scope);
-        }
+        finish(&mut app, scope);
         hand_down(&mut app, self.findings);
         Some(app)
     }
@@ -175,9 +173,10 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// Gives variables without a value that of the environment, where it has one; an argument of a
-/// build that has none is not there.
-fn environment_of_scope(app: &mut Node, scope: &Scope) {
+/// Gives services what they have from the folder and the environment of their app: a build its
+/// context, and variables without a value theirs. An argument of a build that gets none is not
+/// there.
+fn finish(app: &mut Node, scope: &Scope) {
     let Some(services) = app.get_mut("services") else {
         return;
     };
@@ -185,10 +184,17 @@ fn environment_of_scope(app: &mut Node, scope: &Scope) {
         if let Some(environment) = service.value.get_mut("environment") {
             fill(&mut environment.value, scope);
         }
-        let build = service.value.get_mut("build");
-        if let Some(arguments) = build.and_then(|build| build.value.get_mut("args")) {
+        let Some(build) = service.value.get_mut("build") else {
+            continue;
+        };
+        let build = &mut build.value;
+        let folder = Node::text(build.span, scope.directory.to_string_lossy());
+        build.or_insert("context", folder);
+        if let Some(arguments) = build.get_mut("args") {
             fill(&mut arguments.value, scope);
-            if let Value::Mapping(entries) = &mut arguments.value.value {
+            if let Value::Mapping(entries) = &mut arguments.value.value
+                && scope.variables == Variables::Replaced
+            {
                 entries.retain(|entry| entry.value.value != Value::Null);
             }
         }
@@ -196,6 +202,9 @@ fn environment_of_scope(app: &mut Node, scope: &Scope) {
 }
 
 fn fill(variables: &mut Node, scope: &Scope) {
+    if scope.variables == Variables::Kept {
+        return;
+    }
     for variable in variables.entries_mut() {
         if variable.value.value == Value::Null
             && let Some(value) = scope.environment.get(&variable.key.text)
@@ -267,11 +276,9 @@ mod tests {
         let copies = "  a: { extends: base }\n  b: { extends: base }\n";
         let text = format!("services:\n  base: {{ labels: {{ a: b, c: d }} }}\n{copies}");
         assert_eq!(said(&text, 100), "");
-        assert!(
-            said(&text, 16).contains("hold more than"),
-            "{}",
-            said(&text, 16)
-        );
-        assert!(said(&text, 5).contains("hold more than"));
+        for left in [16, 5] {
+            let said = said(&text, left);
+            assert!(said.contains("hold more than"), "{said}");
+        }
     }
 }

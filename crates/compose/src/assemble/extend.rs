@@ -62,7 +62,8 @@ impl Assembly<'_> {
         };
         let name = entry.key.text.clone();
         let Some(service) = extends.value.text_at("service").map(str::to_owned) else {
-            if extends.value.get("service").is_none() && extends.value.as_text().is_none() {
+            let is_mapping = matches!(extends.value.value, Value::Mapping(_));
+            if is_mapping && extends.value.get("service").is_none() {
                 self.lacks("`extends`", "service", extends.value.span);
             }
             return;

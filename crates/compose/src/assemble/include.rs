@@ -17,6 +17,8 @@ use crate::resolved::Section;
 
 /// The most files that are included; a few that include each other twice are very many.
 const FILES_MAX: usize = 1_000;
+/// The longest chain of files that include each other.
+const DEPTH_MAX: usize = 100;
 
 impl Assembly<'_> {
     /// A long document over all that it includes.
@@ -59,28 +61,41 @@ impl Assembly<'_> {
             return None;
         }
         chain.push(first.to_owned());
+        let before = self.included;
         self.included += paths.len();
-        if self.included > FILES_MAX {
-            let message = format!("more than {FILES_MAX} files are included");
+        let message = if chain.len() > DEPTH_MAX {
+            format!("files are included more than {DEPTH_MAX} deep")
+        } else if self.included > FILES_MAX {
+            format!("more than {FILES_MAX} files are included")
+        } else {
+            return self.read_app(item, paths, scope, &chain);
+        };
+        if before <= FILES_MAX {
             let finding = Finding::error(item.span, message);
-            self.findings
-                .push(finding.help("does a file include another many times?"));
-            return None;
+            let help = "does a file include another many times?";
+            self.findings.push(finding.help(help));
         }
+        None
+    }
+
+    fn read_app(
+        &mut self,
+        item: &Node,
+        paths: &[Node],
+        scope: &Scope,
+        chain: &Chain,
+    ) -> Option<Node> {
         let mut documents = Vec::new();
         for path in paths {
             let text = path.as_text()?;
             let source = self.open(text, path.span, "included here")?;
             documents.extend(self.parse(source));
         }
-        let scope = self.scope_of(item, first, scope);
-        let mut app = self.app_in(documents, &scope, &chain)?;
+        let scope = self.scope_of(item, Path::new(paths.first()?.as_text()?), scope);
+        let mut app = self.app_in(documents, &scope, chain)?;
         if let Value::Mapping(entries) = &mut app.value {
-            entries.retain(|e| {
-                Section::ALL
-                    .iter()
-                    .any(|section| section.key() == e.key.text)
-            });
+            let sections = Section::ALL.map(Section::key);
+            entries.retain(|entry| sections.contains(&entry.key.text.as_str()));
         }
         Some(app)
     }
@@ -93,29 +108,9 @@ impl Assembly<'_> {
         };
         let mut environment = BTreeMap::new();
         let outer = |name: &str| scope.environment.get(name).cloned();
-        for file in item.items_at("env_file") {
-            let Some(path) = file.as_text().filter(|path| *path != "/dev/null") else {
-                continue;
-            };
-            if let Some(source) = self.open(path, file.span, "named here") {
-                let quoted = Format::Quoted;
-                dotenv::read(source, quoted, &outer, &mut environment, self.findings);
-            }
-        }
-        if item.get("env_file").is_none() {
-            let path = directory.join(".env");
-            match self.files.read(&path) {
-                Ok(text) => {
-                    let source = Source { path, text };
-                    let source = self
-                        .findings
-                        .sources
-                        .add_named(source, item.span, "of this");
-                    let quoted = Format::Quoted;
-                    dotenv::read(source, quoted, &outer, &mut environment, self.findings);
-                }
-                Err(ReadFileError::Missing | ReadFileError::Unreadable(_)) => {}
-            }
+        for source in self.environment_files(item, &directory) {
+            let quoted = Format::Quoted;
+            dotenv::read(source, quoted, &outer, &mut environment, self.findings);
         }
         for (name, value) in &environment {
             let inherited = self.inherited.entry(name.clone());
@@ -129,6 +124,24 @@ impl Assembly<'_> {
             directory,
             environment: Rc::new(environment),
             variables: scope.variables,
+        }
+    }
+
+    /// The texts of `env_file`, else of the `.env` in the folder if there is one.
+    fn environment_files(&mut self, item: &Node, directory: &Path) -> Vec<u32> {
+        if item.get("env_file").is_some() {
+            let files = item.items_at("env_file").iter();
+            let files = files.filter(|file| file.as_text() != Some("/dev/null"));
+            let open = |file: &Node| self.open(file.as_text()?, file.span, "named here");
+            return files.filter_map(open).collect();
+        }
+        let path = directory.join(".env");
+        match self.files.read(&path) {
+            Ok(text) => {
+                let sources = &mut self.findings.sources;
+                vec![sources.add_named(Source { path, text }, item.span, "included here")]
+            }
+            Err(ReadFileError::Missing | ReadFileError::Unreadable(_)) => Vec::new(),
         }
     }
 

@@ -189,7 +189,13 @@ mod tests {
             | Shape::Gpus(item)
             | Shape::NamesOr(_, item)
             | Shape::Named(_, item) => tables(item),
-            _ => {}
+            Shape::Any
+            | Shape::One(_)
+            | Shape::Command
+            | Shape::Test
+            | Shape::Assignments(..)
+            | Shape::Hosts
+            | Shape::External => {}
         }
     }
 
