@@ -1,11 +1,13 @@
 //! What is going on at a service, counted by the data plane and read by control.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::{Hold, Moment};
+
+use crate::{RetryBudget, RetryPolicy};
 
 /// Called to wake the owner of a service's state. It must not block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -22,6 +24,7 @@ pub struct Activity {
     wanted_port: AtomicU16,
     /// Until when the last endpoint that is ejected is; nanoseconds on the [`Moment`] clock.
     ejected_until: AtomicU64,
+    retries: Mutex<RetryBudget>,
     wake: Wake,
 }
 
@@ -63,6 +66,7 @@ impl Activity {
             last_demand: AtomicU64::new(0),
             wanted_port: AtomicU16::new(0),
             ejected_until: AtomicU64::new(0),
+            retries: Mutex::default(),
             wake,
         }
     }
@@ -86,6 +90,14 @@ impl Activity {
     pub fn touch(&self, now: Moment) {
         self.last_demand
             .fetch_max(nanos(now).max(1), Ordering::Relaxed);
+    }
+
+    /// Asks to send a call again that has failed once. Whether the budget has that left.
+    #[must_use]
+    pub fn may_retry(&self, now: Moment) -> bool {
+        let calls = self.calls.load(Ordering::Relaxed);
+        let mut budget = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.handle_retry(calls, now, &RetryPolicy::default())
     }
 
     /// Takes note that an endpoint is ejected.

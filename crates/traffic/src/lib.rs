@@ -8,6 +8,7 @@
 mod activity;
 pub mod balance;
 mod breaker;
+mod budget;
 mod directory;
 mod endpoint;
 mod outlier;
@@ -15,6 +16,7 @@ mod snapshot;
 
 pub use activity::{Activity, Connection, Held, HoldFull, Load, Wake};
 pub use breaker::{Breaker, BreakerPolicy, Broken};
+pub use budget::{RetryBudget, RetryPolicy};
 pub use directory::{Callee, DOMAIN, Denied, Directory, HostEntry};
 pub use endpoint::{Endpoint, InFlight};
 pub use outlier::{Outlier, OutlierPolicy};

@@ -168,7 +168,9 @@ impl<'a, 'w> Exchange<'a, 'w> {
                     return self.after(dialled, destination.port, answered);
                 }
                 Tried::Broken(ref broken)
-                    if retries_left > 0 && broken.allows_retry(repeatable, whole) =>
+                    if retries_left > 0
+                        && broken.allows_retry(repeatable, whole)
+                        && self.affords_retry(&dialled) =>
                 {
                     let instance = dialled.entered.call.endpoint().instance();
                     debug!(%instance, ?broken, "no answer; the call is repeated");
@@ -182,6 +184,13 @@ impl<'a, 'w> Exchange<'a, 'w> {
                 Tried::Rejected(reject) => return self.refuse_body(client, reject).await,
             }
         }
+    }
+
+    /// Whether another try is within the service's budget; one after a connection that had been dead
+    /// for long costs nothing.
+    fn affords_retry(&self, dialled: &Dialled<Line>) -> bool {
+        let activity = &dialled.entered.service.activity;
+        !dialled.is_new() || activity.may_retry(self.worker.now())
     }
 
     /// Sends the call to an endpoint and relays its answer, both at the same time.

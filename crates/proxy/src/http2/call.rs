@@ -150,7 +150,9 @@ impl<'w> Call<'w> {
                 | Tried::Rejected(_)
                 | Tried::Cut(_) => false,
             };
-            if !again || retries_left == 0 {
+            // A try after a connection that had been dead for long costs nothing.
+            let affords = || origin == Origin::Pool || activity.may_retry(self.worker.now());
+            if !again || retries_left == 0 || !affords() {
                 return self.finish(&instance, outcome);
             }
             debug!(%instance, ?outcome, "the call is repeated");

