@@ -367,6 +367,8 @@ impl Machine {
             .retain(|_, service| !service.leaving || !service.instances.is_empty());
         if self.services.len() < known {
             self.forgotten = draft.tickets.newest();
+            // No later pass need come, so this one tells of it no longer.
+            accounts.retain(|(name, ..)| self.services.contains_key(name));
         }
         self.restart_dependants(&replaced, draft);
         accounts

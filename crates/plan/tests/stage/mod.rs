@@ -11,8 +11,8 @@ use model::{
     InstanceId, Moment, Port, Rest, Restart, Revision, ServiceName, ServiceSpec, Signal, Transport,
 };
 use plan::{
-    Action, Availability, Before, Command, Demand, Desired, Fact, Failure, Machine, Retry, Route,
-    Selection, ServiceDesired, Sight, Sighting, Step, Wish, check,
+    Action, Availability, Before, Command, Demand, Desired, Fact, Failure, Machine, Reason, Retry,
+    Route, Selection, ServiceDesired, Sight, Sighting, Step, Wish, check,
 };
 
 /// Passes in a row without time going on; more is a livelock.
@@ -307,6 +307,19 @@ impl Stage {
     }
 
     fn write(&mut self, pass: &plan::Pass) {
+        // There need be no later pass that tells of it no longer.
+        let leaves = |report: &plan::ServiceReport| report.reasons.contains(&Reason::Leaving);
+        for (name, report) in pass
+            .report
+            .services
+            .iter()
+            .filter(|(_, report)| leaves(report))
+        {
+            assert!(
+                !report.instances.is_empty(),
+                "{name} has left, and is told of"
+            );
+        }
         let at = self.now.since_zero().as_secs_f64();
         let mut line = |text: String| writeln!(self.transcript, "{at:8.2}  {text}").unwrap();
         for happened in &pass.events {
