@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use cli::{Daemon, Home};
+use cli::{Daemon, EngineName, Home};
 use control::Control;
 use dns::{NameServer, Resolvers, Transport};
 use engine_embedded::EmbeddedEngine;
@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 use traffic::Snapshot;
 
 use crate::dataplane::Wired;
+use crate::engines::{self, Engines};
 
 /// How long nobody must want anything before the daemon leaves.
 const IDLE: Duration = Duration::from_secs(1);
@@ -54,23 +55,29 @@ pub(crate) fn run(wish: &Daemon) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(&home, engine_home, keeper))
+    runtime.block_on(serve(&home, wish.engine, engine_home, keeper))
 }
 
 async fn serve(
     home: &Home,
+    choice: EngineName,
     engine_home: engine_embedded::Home,
     keeper: engine_embedded::Connection,
 ) -> Result<()> {
     let mut tasks = JoinSet::new();
-    let engine = Arc::new(EmbeddedEngine::new(engine_home, keeper)?);
+    let embedded = Arc::new(EmbeddedEngine::new(engine_home, keeper)?);
+    let docker_home = engine_docker::Home {
+        state: home.state.clone(),
+    };
+    let engine = Arc::new(Engines::new(Arc::clone(&embedded), choice, docker_home)?);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&home.database())?);
     let (snapshots, watched) = watch::channel(Arc::new(Snapshot::default()));
     let resolvers = Resolvers::from_file(Path::new("/etc/resolv.conf"));
     let (names, name_server) = NameServer::new(watched.clone(), resolvers);
     tasks.spawn(name_server);
     let workers = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let proxy = Arc::new(start_proxy(&engine, workers, names.clone(), &watched, &mut tasks).await?);
+    let proxy =
+        Arc::new(start_proxy(&embedded, workers, names.clone(), &watched, &mut tasks).await?);
     let ingress_port = proxy.ingress().map(|address| address.port());
     let (control, run) = Control::new(control::Parts {
         engine: engine.clone(),
@@ -181,7 +188,11 @@ async fn start_proxy(
         }
     });
     let mut adopted = Vec::new();
-    for name in engine.deposit_names().await? {
+    let names_held = engine.deposit_names().await?;
+    for name in names_held
+        .into_iter()
+        .filter(|name| engines::is_listener(name))
+    {
         let held = engine.deposited(&name).await?.into_iter();
         adopted.extend(held.map(|socket| (name.clone(), socket)));
     }

@@ -2,6 +2,7 @@
 
 mod daemon;
 mod dataplane;
+mod engines;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,10 @@ fn main() -> ExitCode {
     }
     match cli::parse() {
         Invocation::Command(command) => cli::run(command),
+        Invocation::Engines(form) => engines::print(form).unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }),
         Invocation::Daemon(wish) => match daemon::run(&wish) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) if error.is::<LockError>() => {

@@ -160,6 +160,9 @@ pub(crate) enum Command {
     /// Say why a service is as it is
     #[command(after_help = "Example:\n  roads explain rng")]
     Explain(ExplainArguments),
+    /// Say which engines this machine has, and which one runs what
+    #[command(after_help = "Example:\n  roads engines --json")]
+    Engines(Json),
     /// Run the daemon; commands start it when they need it
     #[command(
         after_help = "Example:\n  roads daemon           in the foreground\n  roads daemon --stop    end it; instances run on"
@@ -196,7 +199,7 @@ pub(crate) struct UpArguments {
     #[arg(long, value_name = "SERVICE=N", value_parser = service_count)]
     pub(crate) scale: Vec<(String, u32)>,
     /// What runs the instances
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, env = "ROADS_ENGINE", default_value_t)]
     pub(crate) engine: EngineName,
     /// Fail when the services are not ready within this many seconds
     #[arg(long, value_name = "SECONDS")]
@@ -340,7 +343,7 @@ pub(crate) struct ExplainArguments {
 #[derive(Debug, Args)]
 pub(crate) struct DaemonArguments {
     /// What runs the instances
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, env = "ROADS_ENGINE", default_value_t)]
     pub(crate) engine: EngineName,
     /// End the daemon that runs; instances run on
     #[arg(long)]
@@ -353,18 +356,29 @@ pub(crate) struct DaemonArguments {
 /// What runs instances.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum EngineName {
-    /// Nothing else need be installed
+    /// What each image asks for: `host` the embedded engine, every other Docker
     #[default]
+    Auto,
+    /// Containers of a Docker Engine of this machine
+    Docker,
+    /// Nothing else need be installed
     Embedded,
 }
 
 impl EngineName {
-    /// Its name, as the daemon tells it.
+    /// Its name, as it is typed.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
+            Self::Docker => "docker",
             Self::Embedded => "embedded",
         }
+    }
+
+    /// Whether a daemon that holds these engines will do: `embedded and docker`.
+    pub(crate) fn is_among(self, held: &str) -> bool {
+        self == Self::Auto || held.split(" and ").any(|name| name == self.as_str())
     }
 }
 

@@ -118,6 +118,9 @@ impl Error {
             Self::Start(StartError::OtherEngine { .. }) => {
                 Some("take the apps that are up down first; the next `up` starts the other engine")
             }
+            Self::Start(StartError::OtherImage { .. }) => Some(
+                "leave out --engine: `image: host` runs on the embedded engine, others on Docker",
+            ),
             Self::NoTerminal => Some("leave out -t, or give -T"),
             Self::Home(_)
             | Self::Files(_)

@@ -49,6 +49,8 @@ pub use text::TextError;
 pub enum Invocation {
     /// To be the daemon: the binary's to do.
     Daemon(Daemon),
+    /// To say which engines there are: the binary's to do, which knows them.
+    Engines(Form),
     /// Anything else: [`run`] does it.
     Command(Box<Invoked>),
 }
@@ -58,6 +60,15 @@ pub enum Invocation {
 pub struct Invoked {
     command: Command,
     before: Selection,
+}
+
+/// Whether data is for people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A table.
+    Table,
+    /// JSON.
+    Json,
 }
 
 /// The wish for a daemon in this process.
@@ -113,6 +124,9 @@ pub fn parse() -> Invocation {
                 DaemonTerminal::Kept
             },
         });
+    }
+    if let Command::Engines(json) = arguments.command {
+        return Invocation::Engines(if json.json { Form::Json } else { Form::Table });
     }
     Invocation::Command(Box::new(Invoked {
         command: arguments.command,

@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use client::{Client, ClientError};
+use model::{AppSpec, Image};
 
 use crate::arguments::EngineName;
 use crate::home::{Home, HomeError};
@@ -64,6 +65,35 @@ pub enum StartError {
         /// The engine asked for.
         asked: &'static str,
     },
+    /// A service's image is nothing that the engine asked for has.
+    #[error("the engine {asked} cannot run {service}: its image is {image}")]
+    OtherImage {
+        /// The service.
+        service: String,
+        /// What its instances are made from.
+        image: String,
+        /// The engine asked for.
+        asked: &'static str,
+    },
+}
+
+/// Whether the engine asked for can run an app's images.
+pub(crate) fn check_images(spec: &AppSpec, engine: EngineName) -> Result<(), StartError> {
+    for (service, spec) in &spec.services {
+        let image = match (engine, &spec.image) {
+            (EngineName::Docker, Image::Host) => "`host`, this machine's own files".to_owned(),
+            (EngineName::Embedded, Image::Reference(image)) => format!("{image:?}"),
+            (EngineName::Docker, Image::Reference(_))
+            | (EngineName::Embedded, Image::Host)
+            | (EngineName::Auto, _) => continue,
+        };
+        return Err(StartError::OtherImage {
+            service: service.to_string(),
+            image,
+            asked: engine.as_str(),
+        });
+    }
+    Ok(())
 }
 
 /// A client of the daemon, which is started when nobody answers. Of several commands that start
@@ -75,7 +105,7 @@ pub(crate) async fn reach(home: &Home, engine: Option<EngineName>) -> Result<Cli
         Ok(info) => info,
         // The daemon may be leaving while we ask; so whatever failed, the next one is asked.
         Err(ClientError::Unreachable { .. } | ClientError::BrokenOff(_)) => {
-            start(home, &client, engine.unwrap_or_default()).await?
+            start(home, &client).await?
         }
         Err(error @ (ClientError::Unreadable(_) | ClientError::Refused(_))) => {
             return Err(error.into());
@@ -83,7 +113,7 @@ pub(crate) async fn reach(home: &Home, engine: Option<EngineName>) -> Result<Cli
     };
     judge(&info)?;
     match engine {
-        Some(asked) if asked.as_str() != info.engine => Err(StartError::OtherEngine {
+        Some(asked) if !asked.is_among(&info.engine) => Err(StartError::OtherEngine {
             running: info.engine,
             asked: asked.as_str(),
         }),
@@ -108,9 +138,9 @@ fn judge(info: &api::Info) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn start(home: &Home, client: &Client, engine: EngineName) -> Result<api::Info, StartError> {
+async fn start(home: &Home, client: &Client) -> Result<api::Info, StartError> {
     let mut log = Log::open(home.log()).map_err(StartError::Spawn)?;
-    let spawn = |log: &Log| detached(home, engine, log).map_err(StartError::Spawn);
+    let spawn = |log: &Log| detached(home, log).map_err(StartError::Spawn);
     let mut daemon = spawn(&log)?;
     let started = async {
         loop {
@@ -141,10 +171,10 @@ async fn start(home: &Home, client: &Client, engine: EngineName) -> Result<api::
     })
 }
 
-/// Starts this program as the daemon. It makes a session of its own, so it outlives the terminal.
-fn detached(home: &Home, engine: EngineName, log: &Log) -> io::Result<Child> {
+/// Starts this program as the daemon, with all engines that there are. It makes a session of its own, so it outlives the terminal.
+fn detached(home: &Home, log: &Log) -> io::Result<Child> {
     Command::new(std::env::current_exe()?)
-        .args(["daemon", "--detached", "--engine", engine.as_str()])
+        .args(["daemon", "--detached"])
         .env("ROADS_STATE_DIR", &home.state)
         .env("ROADS_RUNTIME_DIR", &home.runtime)
         .current_dir("/")

@@ -116,9 +116,12 @@ fn host_config(wish: &InstanceWish, folder: &Folder, home: &str) -> HostConfig {
         bind(&folder.resolver(), "/etc/resolv.conf", Access::Write),
     ];
     let mounts = spec.mounts.iter().map(|m| mount(m, wish, home));
+    let files = spec.files.iter().enumerate();
+    let files =
+        files.map(|(index, file)| bind(&folder.file(index), &text(&file.target), Access::Read));
     let first = network::of(wish).into_iter().next();
     HostConfig {
-        mounts: Some(own.into_iter().chain(mounts).collect()),
+        mounts: Some(own.into_iter().chain(mounts).chain(files).collect()),
         network_mode: Some(first.map_or_else(|| "none".to_owned(), |network| network.name)),
         readonly_rootfs: Some(spec.read_only),
         memory: memory_max.and_then(|bytes| i64::try_from(bytes).ok()),

@@ -187,6 +187,7 @@ impl Shared {
         let prepare = || {
             folder.make(&self.home)?;
             ambassador.write(&folder.wish())?;
+            folder.write_files(&wish.spec.files)?;
             folder.write_names(&hostname(&wish), &id.app, &wish.hosts)
         };
         let known = self.known(id);

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use model::{AppName, InstanceId};
+use model::{AppName, InstanceId, WrittenFile};
 use ports::HostNames;
 
 /// The gate, as build.rs made it.
@@ -75,6 +75,22 @@ impl Folder {
 
     pub(crate) fn resolver(&self) -> PathBuf {
         self.0.join("resolv.conf")
+    }
+
+    /// Where one of its written files is.
+    pub(crate) fn file(&self, index: usize) -> PathBuf {
+        self.0.join("files").join(index.to_string())
+    }
+
+    /// Writes the files that come from nowhere on this machine.
+    pub(crate) fn write_files(&self, files: &[WrittenFile]) -> io::Result<()> {
+        for (index, file) in files.iter().enumerate() {
+            let path = self.file(index);
+            fs::create_dir_all(path.parent().unwrap_or(&self.0))?;
+            rewrite(&path, &file.content)?;
+            fs::set_permissions(&path, Permissions::from_mode(file.mode & 0o7777))?;
+        }
+        Ok(())
     }
 
     /// What its ambassador is to be.
@@ -218,6 +234,17 @@ mod tests {
         let after = fs::metadata(folder.hosts()).unwrap();
         use std::os::unix::fs::MetadataExt;
         assert_eq!(before.ino(), after.ino(), "what is mounted is this file");
+        let file = |content: &str| WrittenFile {
+            target: "/run/secrets/key".into(),
+            content: content.to_owned(),
+            mode: 0o440,
+        };
+        for content in ["longer", "short"] {
+            folder.write_files(&[file(content)]).unwrap();
+            assert_eq!(fs::read_to_string(folder.file(0)).unwrap(), content);
+        }
+        let mode = fs::metadata(folder.file(0)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o440);
         folder.remove().unwrap();
         folder.remove().unwrap();
         assert!(!home.root().join("instances/demo").exists());

@@ -34,3 +34,9 @@ pub use engine::DockerEngine;
 pub use folder::Home;
 pub use instance::{Keep, NoKeep};
 pub use link::{Found, Host, InvalidHost};
+
+/// Whether this process has the rights that the engine needs, whatever Docker says.
+#[must_use]
+pub fn may_be_used() -> bool {
+    rights::check().is_ok()
+}

@@ -172,7 +172,13 @@ impl Roads {
         command.env("ROADS_STATE_DIR", self.state());
         command.env("ROADS_RUNTIME_DIR", self.runtime());
         command.env("ROADS_INGRESS", self.ingress.to_string());
-        for name in ["COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"] {
+        command.env("ROADS_ENGINE", "embedded");
+        for name in [
+            "COMPOSE_ENV_FILES",
+            "COMPOSE_FILE",
+            "COMPOSE_PROJECT_NAME",
+            "COMPOSE_PROFILES",
+        ] {
             command.env_remove(name);
         }
     }

@@ -35,6 +35,7 @@ pub(super) async fn up(context: &Context, arguments: UpArguments) -> Result<Exit
     let loaded = files::load(&selection, &arguments.services, &context.surroundings)?;
     files::accept(loaded.warnings, arguments.strict)?;
     let spec = loaded.spec;
+    start::check_images(&spec, arguments.engine)?;
     let client = start::reach(&context.home()?, Some(arguments.engine)).await?;
     let wish = UpRequest {
         document: compose::document(&spec),
