@@ -1,5 +1,5 @@
 //! Processor time of a call with 1 KiB of answer, through this proxy and through its peers,
-//! interleaved in one run: `cargo bench -p roadstead-proxy [-- SECONDS [CONNECTIONS]]`.
+//! interleaved in one run: `cargo bench -p roadstead-proxy [-- SECONDS [CONNECTIONS [ROW]]]`.
 //!
 //! All proxies have one worker, add `X-Forwarded-For` and keep connections alive on both sides;
 //! the server and the load are threads of this program, and only the proxies' own threads count.
@@ -36,6 +36,12 @@ fn main() {
         .filter(|argument| !argument.starts_with("--"));
     let seconds: f64 = arguments.next().map_or(1.0, |text| text.parse().unwrap());
     let connections: usize = arguments.next().map_or(32, |text| text.parse().unwrap());
+    let wished = arguments.next().unwrap_or_default();
+    let run = |what: &str, row, kind| {
+        if what.contains(&wished) {
+            run(what, row, kind, connections, seconds);
+        }
+    };
     let (old, new) = (serve(answer_http1), serve(answer_http2));
     let bed = Bed::start(&[
         (old.port(), Protocol::Http1),
@@ -54,24 +60,18 @@ fn main() {
     let one = spoken(Version::Http1, Version::Http1);
     let mut row = vec![own(0), bytes];
     row.extend([nginx(old, one), haproxy(old, one)].into_iter().flatten());
-    run(
-        "HTTP/1.1 -> HTTP/1.1",
-        row,
-        Kind::Http1,
-        connections,
-        seconds,
-    );
+    run("HTTP/1.1 -> HTTP/1.1", row, Kind::Http1);
     let down = spoken(Version::Http2, Version::Http1);
     let mut row = vec![own(0)];
     row.extend([nginx(old, down), haproxy(old, down)].into_iter().flatten());
-    run("HTTP/2 -> HTTP/1.1", row, Kind::Http2, connections, seconds);
+    run("HTTP/2 -> HTTP/1.1", row, Kind::Http2);
     let both = spoken(Version::Http2, Version::Http2);
     let mut row = vec![own(2)];
     row.extend(haproxy(new, both));
-    run("HTTP/2 -> HTTP/2", row, Kind::Http2, connections, seconds);
+    run("HTTP/2 -> HTTP/2", row, Kind::Http2);
     let mut row = vec![own(2)];
     row.extend([nginx(new, both), haproxy(new, both)].into_iter().flatten());
-    run("gRPC, unary", row, Kind::Grpc, connections, seconds);
+    run("gRPC, unary", row, Kind::Grpc);
 }
 
 /// Measures the contenders in turn, and prints what a call took each.
