@@ -37,7 +37,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
     Answered,
-    /// The caller gave it up.
+    /// The caller gave it up before an answer began.
     Abandoned,
 }
 
@@ -146,6 +146,7 @@ impl<'w> Call<'w> {
                 Tried::Unanswered(_) => repeatable && self.upload.is_whole(),
                 Tried::Answered
                 | Tried::CallerGone
+                | Tried::Left
                 | Tried::Failed(_)
                 | Tried::Rejected(_)
                 | Tried::Cut(_) => false,
@@ -222,7 +223,7 @@ impl<'w> Call<'w> {
     fn finish(&mut self, instance: &InstanceId, outcome: Tried) -> Ended {
         let instance = instance.short();
         let words = match outcome {
-            Tried::Answered => return Ended::Answered,
+            Tried::Answered | Tried::Left => return Ended::Answered,
             Tried::CallerGone => return Ended::Abandoned,
             Tried::Cut(reason) => {
                 self.respond.send_reset(reason);

@@ -18,13 +18,25 @@ use crate::dial::Origin;
 use crate::verdict::Verdict;
 
 impl Tried {
+    /// The same, of a try whose answer had begun.
+    pub(super) fn after_head(self) -> Self {
+        if matches!(self, Self::CallerGone) {
+            return Self::Left;
+        }
+        self
+    }
+
     /// Whether the endpoint is to blame, on a connection that was made for this call or not.
     pub(super) fn blames_endpoint(&self, origin: Origin) -> bool {
         match self {
             Self::Unanswered(_) => origin == Origin::New,
             Self::Failed(_) => true,
             Self::Cut(reason) => *reason == Reason::INTERNAL_ERROR,
-            Self::Answered | Self::CallerGone | Self::NotTaken(_) | Self::Rejected(_) => false,
+            Self::Answered
+            | Self::CallerGone
+            | Self::Left
+            | Self::NotTaken(_)
+            | Self::Rejected(_) => false,
         }
     }
 }
@@ -34,8 +46,10 @@ impl Tried {
 pub(super) enum Tried {
     /// The caller has the whole answer.
     Answered,
-    /// The caller has gone, and wants none.
+    /// The caller has gone before the answer began.
     CallerGone,
+    /// The caller has seen enough of the answer.
+    Left,
     /// The endpoint took no notice of the call, which may be sent again whatever it is.
     NotTaken(String),
     /// The endpoint ended the connection before it answered a single byte.
@@ -101,7 +115,7 @@ pub(super) async fn exchange(slot: &Slot, message: Message<'_>) -> Tried {
     }
     let downloading = download(&mut from_endpoint, &mut to_caller);
     let downloaded = unless_gone(downloading, uploading).await;
-    downloaded.unwrap_or(Tried::CallerGone)
+    downloaded.unwrap_or(Tried::CallerGone).after_head()
 }
 
 /// An answer's status, as HTTP/1.1 would have it: gRPC has a way of its own to say "unavailable".

@@ -87,11 +87,15 @@ pub(super) async fn exchange(
         framing: head.framing(),
     };
     let uploading = pin!(pump.run(upload, to_endpoint, body));
-    match unless_gone(download.run(), uploading).await {
+    let (tried, persistence) = match unless_gone(download.run(), uploading).await {
         Ok(Ok(persistence)) if progress.get() == Progress::Whole => (Tried::Answered, persistence),
         Ok(Ok(_)) => (Tried::Answered, Persistence::Close),
         Ok(Err(tried)) => (tried, Persistence::Close),
         Err(_gone) => (Tried::CallerGone, Persistence::Close),
+    };
+    match begun.get() {
+        true => (tried.after_head(), persistence),
+        false => (tried, persistence),
     }
 }
 

@@ -98,8 +98,8 @@ async fn relay(
     let uploading = pin!(up(upload, endpoint));
     let downloading = down(download.worker, first, download.endpoint, &mut to_caller);
     match unless_gone(downloading, uploading).await {
-        Ok(tried) => tried,
-        Err(_gone) => Tried::CallerGone,
+        Ok(tried) => tried.after_head(),
+        Err(_gone) => Tried::Left,
     }
 }
 

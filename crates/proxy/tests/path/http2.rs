@@ -1,5 +1,6 @@
 //! HTTP/2 between instances, and between it and HTTP/1.1.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -598,4 +599,70 @@ fn a_websocket_over_http_2_reaches_endpoints_of_both_protocols() {
             });
         });
     }
+}
+
+#[test]
+fn an_endpoint_that_greets_first_is_called_call_by_call() {
+    with_namespaces(|| {
+        let bed = bed(Protocol::Detect);
+        let (client, web) = (bed.instance("client", 1), bed.instance("web", 1));
+        let greeted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&greeted);
+        Server::start(&web, WEB, move |server, mut stream| {
+            if server.connections() == 1 {
+                // As the gRPC of others does; it is not spoken to on this connection.
+                stream.write_all(b"\0\0\0\x04\0\0\0\0\0").unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
+            talk(async {
+                stream.set_nonblocking(true).unwrap();
+                let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    respond.send_response(Response::new(()), true).unwrap();
+                }
+            });
+        });
+        bed.ready(&[&web]);
+        talk(async {
+            let stream = bed.call(&client, "web", WEB);
+            until("the endpoint has spoken", || {
+                greeted.load(Ordering::SeqCst) == 1
+            })
+            .await;
+            let send = connect(stream).await;
+            for _ in 0..10 {
+                assert_eq!(get(&send, "/").await.status, 200);
+            }
+            assert_eq!(
+                (bed.load("web").calls, bed.load("web").connections),
+                (10, 0)
+            );
+        });
+    });
+}
+
+#[test]
+fn who_leaves_in_the_middle_of_answers_is_no_enemy() {
+    with_namespaces(|| {
+        let bed = bed(Protocol::Http2);
+        let (client, web) = (bed.instance("client", 1), bed.instance("web", 1));
+        endpoint(&web, WEB, |mut called| async move {
+            let mut out = called
+                .respond
+                .send_response(Response::new(()), false)
+                .unwrap();
+            // An answer without an end.
+            let _ = std::future::poll_fn(|context| out.poll_reset(context)).await;
+        });
+        bed.ready(&[&web]);
+        talk(async {
+            let send = connect(bed.call(&client, "web", WEB)).await;
+            for _ in 0..500 {
+                let (response, _) = begin(&send, request("GET", "/"), Ends::Yes).await;
+                drop(response.await.unwrap());
+            }
+        });
+    });
 }
