@@ -20,6 +20,7 @@ use tracing::debug;
 use crate::ambassador::Wish;
 use crate::container::{body, hostname};
 use crate::freezer::Freezer;
+use crate::image::Pulls;
 use crate::instance::{Instance, Keep};
 use crate::labels::container_name;
 use crate::link::{Host, Link};
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) link: Link,
     pub(crate) home: Home,
     pub(crate) networks: Networks,
+    pulls: Pulls,
     keep: Arc<dyn Keep>,
     instances: Mutex<BTreeMap<InstanceId, Arc<Instance>>>,
     news: mpsc::Sender<EngineEvent>,
@@ -236,7 +238,7 @@ impl Shared {
         let id = &wish.id;
         rights::check()?;
         let reference = image::reference(id, &wish.spec)?;
-        let config = image::inspect(docker, id, reference).await?;
+        let config = self.pulls.image(docker, reference).await?;
         make_sources(wish).map_err(|error| cannot_write(id, &error))?;
         let home = self.home.label();
         let body = body(wish, reference, &config, &self.home.folder(id), &home)?;
@@ -404,6 +406,7 @@ impl DockerEngine {
             link: Link::new(host),
             home,
             networks: Networks::default(),
+            pulls: Pulls::default(),
             keep,
             instances: Mutex::default(),
             news: sender,

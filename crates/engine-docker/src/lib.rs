@@ -12,6 +12,7 @@
 mod ambassador;
 mod clock;
 mod container;
+mod credentials;
 mod door;
 mod engine;
 mod events;
