@@ -9,7 +9,6 @@ pub(super) const NO_ADDRESS: &str =
 const NO_STORE: &str =
     "secrets and configs come from the file, the environment or a file of this machine";
 pub(super) const NO_MODEL: &str = "no model is started";
-const WRITTEN: &str = "other engines write no files into an instance; name one of this machine";
 const RULE: &str = "a network is a rule of who may call whom";
 const LABELS: &str = "only the `labels` of services are kept";
 
@@ -115,8 +114,8 @@ const VOLUME: Table = Table::new(
 const CONFIG: Table = Table::new(
     "a config",
     &[
-        row("content", TEXT).on(&[Engine::Embedded], WRITTEN),
-        row("environment", TEXT).on(&[Engine::Embedded], WRITTEN),
+        row("content", TEXT),
+        row("environment", TEXT),
         row("external", Shape::External).noted(NO_STORE),
         row("file", PATH),
         row("labels", ASSIGNMENTS).ignored(LABELS),
@@ -130,7 +129,7 @@ const SECRET: Table = Table::new(
     &[
         row("driver", TEXT).noted(NO_STORE),
         row("driver_opts", OPTIONS).ignored(NO_STORE),
-        row("environment", TEXT).on(&[Engine::Embedded], WRITTEN),
+        row("environment", TEXT),
         row("external", Shape::External).noted(NO_STORE),
         row("file", PATH),
         row("labels", ASSIGNMENTS).ignored(LABELS),

@@ -99,7 +99,10 @@ pub(crate) const SERVICE: Table = Table::new(
             .ignored("the program has the group of its `user` only"),
         row("healthcheck", Shape::Table(&HEALTHCHECK)),
         row("hostname", TEXT),
-        row("image", TEXT),
+        row("image", TEXT).on(
+            &[Engine::Embedded, Engine::Docker],
+            "`host` is this machine's own files, on the embedded engine; others are Docker's",
+        ),
         row("init", FLAG).noted("every instance has a first process that reaps"),
         row("ipc", TEXT).ignored(NO_NAMESPACES),
         row("isolation", TEXT).ignored(WINDOWS),
