@@ -17,6 +17,9 @@ use crate::wait::until;
 /// Seconds after which a command that did not end is ended.
 const SECONDS_MAX: &str = "120";
 
+/// The image that `image.sh` makes of this machine's programs.
+const IMAGE: &str = "roadstead-e2e";
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// The command, with folders, a daemon and an ingress port that nobody else has. Dropping it ends
@@ -121,7 +124,7 @@ impl Roads {
     pub fn app(self: &Arc<Self>, name: &str, text: &str) -> App {
         let file = self.write(
             &format!("{name}/compose.yaml"),
-            &format!("name: {name}\n{text}"),
+            &format!("name: {name}\n{}", for_engine(text)),
         );
         App::at(self, name, vec![file])
     }
@@ -172,7 +175,7 @@ impl Roads {
         command.env("ROADS_STATE_DIR", self.state());
         command.env("ROADS_RUNTIME_DIR", self.runtime());
         command.env("ROADS_INGRESS", self.ingress.to_string());
-        command.env("ROADS_ENGINE", "embedded");
+        command.env("ROADS_ENGINE", engine());
         for name in [
             "COMPOSE_ENV_FILES",
             "COMPOSE_FILE",
@@ -341,6 +344,23 @@ impl Roads {
         all
     }
 
+    /// What a test that failed left on Docker, which outlives its daemon.
+    fn remove_from_docker(&self) {
+        if engine() != "docker" {
+            return;
+        }
+        let ours = format!("--filter label=roadstead.home={}", self.state().display());
+        let line = format!(
+            "docker ps -aq {ours} | xargs -r docker rm -fv
+             docker network ls -q {ours} | xargs -r docker network rm
+             docker volume ls -q {ours} | xargs -r docker volume rm"
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &line]).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        drop(command.status());
+    }
+
     fn print_logs(&self) {
         for folder in [self.state(), self.runtime()] {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -372,8 +392,23 @@ impl Drop for Roads {
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
+        self.remove_from_docker();
         // What an instance wrote as another user of its range is its keeper's to remove.
         drop(fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// The engine that the suite tries: ROADS_E2E_ENGINE, else the embedded one.
+#[must_use]
+pub(crate) fn engine() -> String {
+    std::env::var("ROADS_E2E_ENGINE").unwrap_or_else(|_| "embedded".to_owned())
+}
+
+/// A compose file's text, with the image that the engine has in place of this machine's files.
+pub(crate) fn for_engine(text: &str) -> String {
+    match engine().as_str() {
+        "docker" => text.replace("image: host", &format!("image: {IMAGE}")),
+        _ => text.to_owned(),
     }
 }
 

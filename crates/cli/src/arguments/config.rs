@@ -71,20 +71,29 @@ pub(crate) enum Hashed {
 
 const GROUP: &str = "shown";
 const HASH: &str = "hash";
-/// What takes no value, but the names of sections.
-const FLAGS: [(&str, &str, Shown); 4] = [
-    ("images", "Print the images, one a line", Shown::Images),
+/// What takes no value, but the names of sections; each by the name that clap knows it by, and the
+/// one that is typed: `--profile` has taken the former.
+const FLAGS: [(&str, &str, &str, Shown); 4] = [
     (
+        "images",
+        "images",
+        "Print the images, one a line",
+        Shown::Images,
+    ),
+    (
+        "all-profiles",
         "profiles",
         "Print the profiles of all services, one a line",
         Shown::Profiles,
     ),
     (
         "environment",
+        "environment",
         "Print the variables that values are replaced with",
         Shown::Environment,
     ),
     (
+        "schema",
         "schema",
         "Print the JSON schema of `x-roads`, for editors",
         Shown::Schema,
@@ -93,8 +102,8 @@ const FLAGS: [(&str, &str, Shown); 4] = [
 
 impl Args for Shown {
     fn augment_args(command: Command) -> Command {
-        let flag = |name: &'static str, help: String| {
-            Arg::new(name)
+        let flag = |id: &'static str, name: &'static str, help: String| {
+            Arg::new(id)
                 .long(name)
                 .help(help)
                 .action(ArgAction::SetTrue)
@@ -102,14 +111,18 @@ impl Args for Shown {
         };
         let section = |section: Section| {
             let name = section.key();
-            flag(name, format!("Print the names of its {name}, one a line"))
+            flag(
+                name,
+                name,
+                format!("Print the names of its {name}, one a line"),
+            )
         };
         let hash = Arg::new(HASH)
             .long(HASH)
             .value_name("SERVICE|*")
             .help("Print a hash of services that changes when their instances must be replaced")
             .group(GROUP);
-        let others = FLAGS.map(|(name, help, _)| flag(name, help.to_owned()));
+        let others = FLAGS.map(|(id, name, help, _)| flag(id, name, help.to_owned()));
         command
             .group(clap::ArgGroup::new(GROUP).multiple(false))
             .args(Section::ALL.map(section))
@@ -132,14 +145,41 @@ impl FromArgMatches for Shown {
             }));
         }
         let sections = Section::ALL.map(|section| (section.key(), Self::Names(section)));
-        let others = FLAGS.map(|(name, _, shown)| (name, shown));
+        let others = FLAGS.map(|(id, _, _, shown)| (id, shown));
         let mut given = sections.into_iter().chain(others);
-        let given = given.find(|(name, _)| matches.get_flag(name));
+        let given = given.find(|(id, _)| matches.get_flag(id));
         Ok(given.map_or(Self::App, |(_, shown)| shown))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::Arguments;
+
+    fn shown(words: &str) -> Shown {
+        let words = ["roads", "config"].into_iter().chain(words.split(' '));
+        let command = Arguments::parse_from(words).command;
+        let super::super::Command::Config(arguments) = command else {
+            panic!("no config");
+        };
+        arguments.shown
+    }
+
+    #[test]
+    fn what_is_shown_is_what_is_typed() {
+        assert_eq!(shown("web"), Shown::App);
+        assert_eq!(shown("--services web"), Shown::Names(Section::Services));
+        assert_eq!(shown("--profiles --profile x"), Shown::Profiles);
+        assert_eq!(shown("--hash *"), Shown::Hashes(Hashed::All));
+        let named = Hashed::These(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(shown("--hash a,b"), Shown::Hashes(named));
     }
 }

@@ -9,6 +9,7 @@ mod activation;
 mod balance;
 mod cli;
 mod coins;
+mod config;
 mod crowd;
 mod daemon;
 mod egress;
