@@ -77,20 +77,34 @@ fn kind(kind: Kind) -> String {
     words.to_owned()
 }
 
-fn table<'a>(keys: impl Iterator<Item = (&'a str, &'a Key)>) -> String {
+/// Rows of keys, each with what is to be shown as its name; `all` are the keys around them.
+fn table<'a>(rows: impl Iterator<Item = (&'a str, &'a Key)>, all: &[Key]) -> String {
     let mut text = String::from("| Key | Takes | Standing | |\n|---|---|---|---|\n");
-    for (path, key) in keys {
+    for (name, key) in rows {
         let required = if key.required { ", required" } else { "" };
+        let standing = match ignored_above(key, all) {
+            Some(above) => format!("**ignored** with `{above}`"),
+            None => standing(key.standing),
+        };
+        let (kind, note) = (kind(key.kind), key.note);
         writeln!(
             text,
-            "| `{path}` | {}{required} | {} | {} |",
-            kind(key.kind),
-            standing(key.standing),
-            key.note
+            "| `{name}` | {kind}{required} | {standing} | {note} |"
         )
         .unwrap();
     }
     text
+}
+
+/// The name of the first key above this one that is ignored or refused.
+fn ignored_above<'a>(key: &Key, all: &'a [Key]) -> Option<&'a str> {
+    let is_above = |above: &&Key| {
+        let rest = key.path.strip_prefix(&above.path);
+        rest.is_some_and(|rest| rest.starts_with(['.', '[']))
+            && matches!(above.standing, Standing::Warned | Standing::Refused)
+    };
+    let above = all.iter().find(is_above)?;
+    above.path.rsplit('.').next()
 }
 
 fn is_ours(path: &str) -> bool {
@@ -104,7 +118,10 @@ fn the_table_of_the_specification_is_that_of_the_code() {
     let mut text = String::new();
     let top: Vec<&Key> = keys.iter().filter(|key| !key.path.contains('.')).collect();
     text.push_str("\n## A file\n\n");
-    text.push_str(&table(top.iter().map(|key| (key.path.as_str(), *key))));
+    text.push_str(&table(
+        top.iter().map(|key| (key.path.as_str(), *key)),
+        &keys,
+    ));
     for section in &top {
         let below = |key: &&Key| {
             let rest = key.path.strip_prefix(&section.path);
@@ -123,7 +140,7 @@ fn the_table_of_the_specification_is_that_of_the_code() {
             let rows = below
                 .iter()
                 .map(|key| (&key.path[key.path.len() - short(key)..], *key));
-            text.push_str(&table(rows));
+            text.push_str(&table(rows, &keys));
         }
     }
     text.push('\n');
@@ -143,7 +160,7 @@ fn the_grammar_of_x_roads_is_that_of_the_code() {
         let rows = keys
             .iter()
             .filter_map(|key| Some((key.path.strip_prefix(prefix)?, key)));
-        text.push_str(&table(rows));
+        text.push_str(&table(rows, &keys));
     }
     text.push('\n');
     holds("x-roads.md", &text);
