@@ -32,6 +32,8 @@ use crate::engines::{self, Engines};
 const IDLE: Duration = Duration::from_secs(1);
 /// How long calls in flight may take to end when it leaves.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long after an app has changed what that took is no longer in use.
+const SETTLED: Duration = Duration::from_secs(1);
 /// How long the routes of the apps of before may take to be known; it is one pass.
 const ROUTES: Duration = Duration::from_millis(500);
 /// Where `SERVICE.APP.localhost` answers, unless ROADS_INGRESS says otherwise.
@@ -66,9 +68,7 @@ async fn serve(
 ) -> Result<()> {
     let mut tasks = JoinSet::new();
     let embedded = Arc::new(EmbeddedEngine::new(engine_home, keeper)?);
-    let docker_home = engine_docker::Home {
-        state: home.state.clone(),
-    };
+    let docker_home = engine_docker::Home::at(home.state.clone());
     let engine = Arc::new(Engines::new(Arc::clone(&embedded), choice, docker_home)?);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&home.database())?);
     let (snapshots, watched) = watch::channel(Arc::new(Snapshot::default()));
@@ -97,6 +97,7 @@ async fn serve(
         run.await;
         lost.cancel();
     });
+    tasks.spawn(give_back_memory(watched.clone()));
     restore(&control, remembered(&*store)?, watched).await;
     proxy.serve();
     let parts = server::Parts {
@@ -123,11 +124,33 @@ async fn serve(
     Ok(())
 }
 
+/// Gives back what reading documents took, once apps have come, changed or gone.
+async fn give_back_memory(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+    let mut before = Vec::new();
+    while snapshots.changed().await.is_ok() {
+        let apps: Vec<_> = {
+            let snapshot = snapshots.borrow_and_update();
+            let directories = snapshot.apps.values().map(|app| &app.directory);
+            directories.map(Arc::downgrade).collect()
+        };
+        let same = before.len() == apps.len()
+            && before
+                .iter()
+                .zip(&apps)
+                .all(|(a, b)| std::sync::Weak::ptr_eq(a, b));
+        if !same {
+            before = apps;
+            tokio::time::sleep(SETTLED).await;
+            engine_embedded::give_back_memory();
+        }
+    }
+}
+
 /// The apps of before, each with the Spec that its document is.
 fn remembered(store: &dyn Store) -> Result<Vec<(AppRecord, AppSpec)>> {
     let mut apps = Vec::new();
-    for record in store.apps()? {
-        match compose::load_document(&record.document) {
+    for (record, document) in store.apps()? {
+        match compose::load_document(&document) {
             Ok(spec) => apps.push((record, spec)),
             Err(diagnostics) => {
                 let why = compose::render(&diagnostics, compose::Color::Plain);

@@ -1,8 +1,7 @@
 //! Who we are to a registry: what `docker login` wrote down, or the helper that it names.
 
 use std::collections::BTreeMap;
-use std::env;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Stdio;
 
 use base64::Engine;
@@ -54,9 +53,9 @@ pub(crate) fn registry(reference: &str) -> &str {
 }
 
 /// The credentials for a registry; none when nobody logged in there.
-pub(crate) async fn find(registry: &str) -> Option<DockerCredentials> {
-    let path = config_file()?;
-    let text = tokio::fs::read_to_string(&path).await.ok()?;
+pub(crate) async fn find(path: Option<&Path>, registry: &str) -> Option<DockerCredentials> {
+    let path = path?;
+    let text = tokio::fs::read_to_string(path).await.ok()?;
     let config: Config = match serde_json::from_str(&text) {
         Ok(config) => config,
         Err(error) => {
@@ -74,13 +73,6 @@ pub(crate) async fn find(registry: &str) -> Option<DockerCredentials> {
         .into_iter()
         .find_map(|key| config.auths.get(key));
     from_auth(written?, key)
-}
-
-fn config_file() -> Option<PathBuf> {
-    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-    let own = folder("DOCKER_CONFIG").map(PathBuf::from);
-    let folder = own.or_else(|| Some(PathBuf::from(folder("HOME")?).join(".docker")))?;
-    Some(folder.join("config.json"))
 }
 
 fn from_auth(written: &Auth, key: &str) -> Option<DockerCredentials> {

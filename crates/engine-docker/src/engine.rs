@@ -404,9 +404,9 @@ impl DockerEngine {
         let (sender, news) = mpsc::channel(EVENTS_MAX);
         let shared = Arc::new(Shared {
             link: Link::new(host),
+            pulls: Pulls::new(home.docker_config.clone()),
             home,
             networks: Networks::default(),
-            pulls: Pulls::default(),
             keep,
             instances: Mutex::default(),
             news: sender,

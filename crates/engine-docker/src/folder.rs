@@ -1,5 +1,6 @@
 //! The files of an instance that its container mounts, and where they are.
 
+use std::env;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -20,9 +21,25 @@ const DIVIDER: &str = "# services\n";
 pub struct Home {
     /// The daemon's state folder; nobody else may write in it. Programs must be executable there.
     pub state: PathBuf,
+    /// The config.json that `docker login` writes, if this user has one.
+    pub docker_config: Option<PathBuf>,
 }
 
 impl Home {
+    /// A home at the state folder of a daemon whose user is this process's.
+    #[must_use]
+    pub fn at(state: PathBuf) -> Self {
+        let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let own = folder("DOCKER_CONFIG").map(PathBuf::from);
+        let of_user = || Some(PathBuf::from(folder("HOME")?).join(".docker"));
+        Self {
+            state,
+            docker_config: own
+                .or_else(of_user)
+                .map(|folder| folder.join("config.json")),
+        }
+    }
+
     fn root(&self) -> PathBuf {
         self.state.join("docker")
     }
@@ -210,9 +227,7 @@ mod tests {
     #[test]
     fn own_and_other_names_change_by_themselves() {
         let state = tempfile::tempdir().unwrap();
-        let home = Home {
-            state: state.path().to_owned(),
-        };
+        let home = Home::at(state.path().to_owned());
         let id = InstanceId::parse("demo/web/1").unwrap();
         let folder = home.folder(&id);
         home.write_gate().unwrap();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(45);
 /// The pulls that are under way.
 #[derive(Debug, Default)]
 pub(crate) struct Pulls {
+    /// The config.json with the credentials.
+    config: Option<PathBuf>,
     by_reference: Mutex<BTreeMap<String, watch::Receiver<Pull>>>,
     /// Owns them.
     tasks: Mutex<JoinSet<()>>,
@@ -113,6 +116,13 @@ pub(crate) fn reference<'a>(
 }
 
 impl Pulls {
+    pub(crate) fn new(config: Option<PathBuf>) -> Self {
+        Self {
+            config,
+            ..Self::default()
+        }
+    }
+
     /// What an image says of itself; it is pulled when it is not on this machine.
     pub(crate) async fn image(
         &self,
@@ -161,15 +171,25 @@ impl Pulls {
         pulls.insert(reference.to_owned(), receiver.clone());
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(carry_out(docker.clone(), reference.to_owned(), sender));
+        tasks.spawn(carry_out(
+            docker.clone(),
+            reference.to_owned(),
+            self.config.clone(),
+            sender,
+        ));
         receiver
     }
 }
 
-async fn carry_out(docker: Docker, reference: String, progress: watch::Sender<Pull>) {
+async fn carry_out(
+    docker: Docker,
+    reference: String,
+    config: Option<PathBuf>,
+    progress: watch::Sender<Pull>,
+) {
     info!(image = reference, "is pulled");
     let registry = credentials::registry(&reference);
-    let credentials = credentials::find(registry).await;
+    let credentials = credentials::find(config.as_deref(), registry).await;
     let options = CreateImageOptions {
         from_image: Some(reference.clone()),
         // Without a tag Docker would pull every tag that there is.

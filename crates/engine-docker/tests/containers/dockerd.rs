@@ -16,6 +16,16 @@ begin() {
         -H "unix://$1/docker.sock" $2 >>"$1/log" 2>&1 &
     pid=$!
 }
+cat >"$1/registry.yml" <<END
+version: 0.1
+storage: {filesystem: {rootdirectory: $1/registry}}
+http: {addr: 127.0.0.1:5000}
+auth: {htpasswd: {realm: tests, path: $1/htpasswd}}
+END
+# me:secret, in bcrypt
+echo 'me:$2y$05$rhu9TmwCjZ1E//agmA2XcujFqRV/SJ.cSydgCRaV4Y2MiDqPc/HIO' >"$1/htpasswd"
+docker-registry serve "$1/registry.yml" >>"$1/registry.log" 2>&1 &
+registry=$!
 begin "$1" "$2"
 while read -r line; do
     case $line in
@@ -26,7 +36,7 @@ while read -r line; do
     esac
 done
 docker -H "unix://$1/docker.sock" ps -aq | xargs -r docker -H "unix://$1/docker.sock" rm -fv
-kill $pid
+kill $pid $registry
 wait $pid
 rm -rf "$1"
 "#;
@@ -175,7 +185,7 @@ fn why_not() -> Option<String> {
         path.split(':')
             .any(|folder| Path::new(folder).join(name).exists())
     };
-    let missing = ["dockerd", "docker", "unshare", "ip"]
+    let missing = ["dockerd", "docker", "docker-registry", "unshare", "ip"]
         .into_iter()
         .find(|name| !has(name));
     if let Some(name) = missing {

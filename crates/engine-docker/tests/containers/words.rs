@@ -38,9 +38,9 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
     let cases = [
         (
             with(wish(1), |spec| {
-                spec.image = Image::Reference("nobody/nothing:7".to_owned())
+                spec.image = Image::Reference("127.0.0.1:5000/nobody/nothing:7".to_owned())
             }),
-            "no image \"nobody/nothing:7\"",
+            "cannot pull image",
         ),
         (
             with(wish(1), |spec| spec.image = Image::Host),
@@ -62,6 +62,37 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
     }
     assert_eq!(world.engine.observe().await.unwrap(), []);
     world.dockerd.docker(&["rm", "words-web-9"]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_not_here_is_pulled_with_the_logins_credentials() {
+    let world = world!("pulled");
+    let image = "127.0.0.1:5000/team/box:1";
+    let config = world.path().join("config.json");
+    let folder = world.path().to_str().unwrap();
+    let docker = |words: &[&str]| {
+        world
+            .dockerd
+            .docker(&[&["--config", folder], words].concat())
+    };
+    docker(&["login", "-u", "me", "-p", "secret", "127.0.0.1:5000"]);
+    docker(&["tag", "box", image]);
+    docker(&["push", image]);
+    docker(&["rmi", image]);
+    let written = std::fs::read(&config).unwrap();
+    std::fs::remove_file(&config).unwrap();
+    let wish = |number| {
+        with(world.wish(number, "sleep 60"), |spec| {
+            spec.image = Image::Reference(image.to_owned());
+        })
+    };
+    let refused = world.engine.start(wish(1)).await.unwrap_err().to_string();
+    assert!(refused.contains("docker login 127.0.0.1:5000"), "{refused}");
+    std::fs::write(&config, written).unwrap();
+    let (one, two) = tokio::join!(world.engine.start(wish(1)), world.engine.start(wish(2)));
+    assert_eq!((one, two), (Ok(()), Ok(())));
+    docker(&["image", "inspect", image]);
     world.end().await;
 }
 

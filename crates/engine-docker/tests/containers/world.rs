@@ -221,6 +221,7 @@ pub(crate) async fn read_all(descriptor: OwnedFd) -> String {
 fn engine(dockerd: &Dockerd, state: &std::path::Path, keep: &Arc<Memory>) -> DockerEngine {
     let home = Home {
         state: state.to_owned(),
+        docker_config: Some(state.join("config.json")),
     };
     let keep: Arc<dyn Keep> = keep.clone();
     DockerEngine::new(Host::at(dockerd.socket()), home, keep).unwrap()
