@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::http::{self, Answer, Connection};
 use crate::process::Process;
+use crate::roads::for_engine;
 use crate::wait::eventually;
 use crate::{Outcome, Roads};
 
@@ -71,7 +72,10 @@ impl App {
     /// # Panics
     /// When it cannot.
     pub fn rewrite(&self, text: &str) {
-        let written = std::fs::write(self.file(), format!("name: {}\n{text}", self.name));
+        let written = std::fs::write(
+            self.file(),
+            format!("name: {}\n{}", self.name, for_engine(text)),
+        );
         written.unwrap_or_else(|error| panic!("cannot write {}: {error}", self.file().display()));
     }
 
