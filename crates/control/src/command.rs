@@ -140,6 +140,7 @@ impl Control {
                 errors.push(error);
                 Vec::new()
             });
+            let record = Arc::new(record);
             self.shared.begin(&record, directory, listening).await;
         }
         if let Err(error) = self.shared.remove_strangers().await {
@@ -159,14 +160,15 @@ impl Control {
         let app = wish.spec.name.clone();
         let known = before
             .as_ref()
-            .map(|entry| (&entry.record, &*entry.directory));
+            .map(|entry| (&*entry.record, &*entry.directory));
         let Release {
             record,
+            document,
             directory,
             changed,
         } = release(known, wish)?;
         let listening = shared.publish_ports(&record, &directory).await?;
-        shared.save(&record).await?;
+        shared.save(&record, Some(document)).await?;
         shared.begin(&record, directory, listening.clone()).await;
         let retries = record.services.keys().cloned().map(Command::Retry);
         shared.command(&app, retries).await?;
@@ -488,9 +490,9 @@ impl Control {
         let _alone = shared.alone(app).await;
         self.named(app, services)?;
         let entry = shared.entry(app)?;
-        let mut record = entry.record.clone();
-        edit(&mut record)?;
-        shared.save(&record).await?;
+        let mut record = Arc::clone(&entry.record);
+        edit(Arc::make_mut(&mut record))?;
+        shared.save(&record, None).await?;
         let wish = wish_of(&record);
         shared
             .desire(app, &record, Arc::clone(&entry.directory), wish)

@@ -12,13 +12,14 @@ use crate::{ControlError, UpWish};
 
 /// The revisions that an app makes current together.
 pub(crate) struct Release {
-    pub(crate) record: AppRecord,
+    pub(crate) record: Arc<AppRecord>,
+    pub(crate) document: String,
     pub(crate) directory: Arc<Directory>,
     /// The services that have a new revision by it.
     pub(crate) changed: Vec<(ServiceName, Revision)>,
 }
 
-/// The next release of an app: its record, directory, and the services that changed.
+/// The next release of an app: its record, document, directory, and the services that changed.
 pub(crate) fn release(
     before: Option<(&AppRecord, &Directory)>,
     wish: UpWish,
@@ -58,15 +59,14 @@ pub(crate) fn release(
             },
         );
     }
-    let (name, document) = (spec.name.clone(), wish.document);
     let record = AppRecord {
-        name,
-        document,
+        name: spec.name.clone(),
         wish: AppWish::Up,
         services,
     };
     Ok(Release {
-        record,
+        record: Arc::new(record),
+        document: wish.document,
         directory,
         changed,
     })

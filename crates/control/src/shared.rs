@@ -37,7 +37,7 @@ pub(crate) struct Shared {
 /// What is known of an app outside of its task.
 #[derive(Clone)]
 pub(crate) struct Entry {
-    pub(crate) record: AppRecord,
+    pub(crate) record: Arc<AppRecord>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) facts: mpsc::Sender<Fact>,
@@ -133,7 +133,7 @@ impl Shared {
     /// The app's task goes by this from now on; it is begun if there is none yet.
     pub(crate) async fn begin(
         &self,
-        record: &AppRecord,
+        record: &Arc<AppRecord>,
         directory: Arc<Directory>,
         listening: Vec<Listening>,
     ) {
@@ -154,7 +154,7 @@ impl Shared {
 
     pub(crate) fn task(
         &self,
-        record: &AppRecord,
+        record: &Arc<AppRecord>,
         directory: &Arc<Directory>,
         desired: Desired,
     ) -> (Entry, AppTask) {
@@ -191,7 +191,7 @@ impl Shared {
             machine: Machine::new(desired, parts.clock.now()),
             routes,
         };
-        let (record, directory) = (record.clone(), Arc::clone(directory));
+        let (record, directory) = (Arc::clone(record), Arc::clone(directory));
         (
             Entry {
                 record,
@@ -208,13 +208,13 @@ impl Shared {
     pub(crate) async fn desire(
         &self,
         app: &AppName,
-        record: &AppRecord,
+        record: &Arc<AppRecord>,
         directory: Arc<Directory>,
         wish: Wish,
     ) -> Result<(), ControlError> {
         let desired = Box::new(desired(record, &directory, wish));
         if let Some(entry) = self.lock().get_mut(app) {
-            entry.record = record.clone();
+            entry.record = Arc::clone(record);
             entry.directory = Arc::clone(&directory);
         }
         self.count_busy();
@@ -232,9 +232,14 @@ impl Shared {
         self.busy.send_replace(apps);
     }
 
-    pub(crate) async fn save(&self, record: &AppRecord) -> Result<(), StoreError> {
-        let (store, record) = (Arc::clone(&self.parts.store), record.clone());
-        blocking(move || store.save(&record)).await
+    /// Remembers an app; its document too where that is another one now.
+    pub(crate) async fn save(
+        &self,
+        record: &Arc<AppRecord>,
+        document: Option<String>,
+    ) -> Result<(), StoreError> {
+        let (store, record) = (Arc::clone(&self.parts.store), Arc::clone(record));
+        blocking(move || store.save(&record, document.as_deref())).await
     }
 
     pub(crate) async fn forget(&self, app: &AppName) -> Result<(), StoreError> {

@@ -187,7 +187,7 @@ async fn the_next_daemon_finds_the_instances_and_starts_none() {
     first.endpoints("rng", 1).await;
     drop(first);
     let asked_before = world.engine.asked().len();
-    let record = world.store.apps().unwrap().remove(0);
+    let (record, _) = world.store.apps().unwrap().remove(0);
 
     let mut second = world.daemon();
     let errors = second
@@ -371,7 +371,7 @@ async fn a_new_daemon_tells_of_an_app_when_it_knows_what_runs() {
     first.endpoints("rng", 1).await;
     drop(first);
     let remembered = || {
-        let record = world.store.apps().unwrap().remove(0);
+        let (record, _) = world.store.apps().unwrap().remove(0);
         vec![(record, wish([service("rng")]).spec)]
     };
     let second = world.daemon();
@@ -445,7 +445,8 @@ async fn any_other_signal_is_sent_and_no_more() {
     daemon.control.kill(&app(), &none, usr1).await.unwrap();
     let last = world.engine.asked().pop().unwrap();
     assert!(last.contains("signal") && last.contains("rng"), "{last}");
-    assert!(world.store.apps().unwrap()[0].services[&name("rng")].selected);
+    let (record, _) = world.store.apps().unwrap().remove(0);
+    assert!(record.services[&name("rng")].selected);
 }
 
 #[tokio::test(start_paused = true)]

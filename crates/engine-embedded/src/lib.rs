@@ -26,6 +26,7 @@ mod home;
 mod keeper;
 mod link;
 mod logs;
+mod memory;
 mod sandbox;
 mod start;
 mod users;
@@ -33,6 +34,7 @@ mod users;
 pub use clock::now;
 pub use engine::{EmbeddedEngine, Stations};
 pub use home::Home;
+pub use memory::give_back_memory;
 pub use start::{Connection, prepare};
 
 use failure::Failure;

@@ -6,17 +6,18 @@ use model::{AppName, Event, Revision, ServiceAddress, ServiceName};
 
 /// Remembers apps and events. Methods block: call them where blocking is allowed.
 pub trait Store: Send + Sync {
-    /// All apps.
+    /// All apps, each with the resolved compose document that its Spec is written as.
     ///
     /// # Errors
     /// [`StoreError`] when the records cannot be read.
-    fn apps(&self) -> Result<Vec<AppRecord>, StoreError>;
+    fn apps(&self) -> Result<Vec<(AppRecord, String)>, StoreError>;
 
-    /// Remembers an app as given, whole, in one step.
+    /// Remembers an app as given, whole, in one step. Without a document an app that is
+    /// remembered keeps the one it has; of one that is not, nothing is remembered.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be written; what was remembered before still is.
-    fn save(&self, app: &AppRecord) -> Result<(), StoreError>;
+    fn save(&self, app: &AppRecord, document: Option<&str>) -> Result<(), StoreError>;
 
     /// Forgets an app. Its events stay.
     ///
@@ -52,13 +53,11 @@ pub struct StoredEvent {
     pub event: Event,
 }
 
-/// An app as it is remembered.
+/// An app as it is remembered, beside its Spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppRecord {
     /// Its name.
     pub name: AppName,
-    /// Its Spec as the resolved compose document.
-    pub document: String,
     /// Whether it is to run.
     pub wish: AppWish,
     /// What is remembered of its services.

@@ -101,7 +101,7 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn apps(&self) -> Result<Vec<AppRecord>, StoreError> {
+    fn apps(&self) -> Result<Vec<(AppRecord, String)>, StoreError> {
         let mut connection = self.connection();
         let snapshot = connection
             .transaction()
@@ -113,24 +113,30 @@ impl Store for SqliteStore {
         for (app, name, service) in self.rows(&snapshot, query, [], record::service)? {
             services.entry(app).or_default().insert(name, service);
         }
-        let with_services = |app: AppRecord| AppRecord {
-            services: services.remove(&app.name).unwrap_or_default(),
-            ..app
+        let with_services = |(mut app, document): (AppRecord, String)| {
+            app.services = services.remove(&app.name).unwrap_or_default();
+            (app, document)
         };
         Ok(apps.into_iter().map(with_services).collect())
     }
 
-    fn save(&self, app: &AppRecord) -> Result<(), StoreError> {
+    fn save(&self, app: &AppRecord, document: Option<&str>) -> Result<(), StoreError> {
         in_one_step(&mut self.connection(), Durability::PowerLoss, |step| {
-            step.prepare_cached(
-                "INSERT INTO app (name, document, wish) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (name) DO UPDATE SET document = ?2, wish = ?3",
-            )?
-            .execute(params![
-                app.name.as_str(),
-                app.document,
-                record::wish_text(app.wish)
-            ])?;
+            let (name, wish) = (app.name.as_str(), record::wish_text(app.wish));
+            let known = match document {
+                Some(document) => step
+                    .prepare_cached(
+                        "INSERT INTO app (name, document, wish) VALUES (?1, ?2, ?3)
+                         ON CONFLICT (name) DO UPDATE SET document = ?2, wish = ?3",
+                    )?
+                    .execute(params![name, document, wish])?,
+                None => step
+                    .prepare_cached("UPDATE app SET wish = ?2 WHERE name = ?1")?
+                    .execute(params![name, wish])?,
+            };
+            if known == 0 {
+                return Ok(());
+            }
             step.prepare_cached("DELETE FROM service WHERE app = ?1")?
                 .execute([app.name.as_str()])?;
             let mut insert = step.prepare_cached(

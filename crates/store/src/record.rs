@@ -26,14 +26,14 @@ pub(crate) enum Unreadable {
     Detail { name: String, detail: String },
 }
 
-/// An app of `name, document, wish`, without its services.
-pub(crate) fn app(row: &Row<'_>) -> Result<AppRecord, Unreadable> {
-    Ok(AppRecord {
+/// An app of `name, document, wish`, without its services, and its document.
+pub(crate) fn app(row: &Row<'_>) -> Result<(AppRecord, String), Unreadable> {
+    let record = AppRecord {
         name: AppName::new(&row.get::<_, String>(0)?)?,
-        document: row.get(1)?,
         wish: wish(row.get(2)?)?,
         services: std::collections::BTreeMap::new(),
-    })
+    };
+    Ok((record, row.get(1)?))
 }
 
 /// A service of `app, name, address, revision, instances, selected`.

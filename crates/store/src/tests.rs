@@ -27,7 +27,6 @@ fn record(services: u32) -> AppRecord {
     };
     AppRecord {
         name: app_name(),
-        document: "{\"name\": \"coins\"}".to_owned(),
         wish: AppWish::Up,
         services: (0..services).map(service).collect(),
     }
@@ -92,28 +91,39 @@ impl Folder {
 #[test]
 fn an_app_is_read_back_as_it_was_saved_by_another_process() {
     let folder = Folder::new();
-    folder.open().save(&record(5)).unwrap();
+    folder.open().save(&record(5), Some("{}")).unwrap();
     let stopped = AppRecord {
         wish: AppWish::Stopped,
         ..record(2)
     };
     let store = folder.open();
-    assert_eq!(store.apps(), Ok(vec![record(5)]));
-    store.save(&stopped).unwrap();
-    assert_eq!(folder.open().apps(), Ok(vec![stopped]));
+    assert_eq!(store.apps(), Ok(vec![(record(5), "{}".to_owned())]));
+    store.save(&stopped, Some("[]")).unwrap();
+    assert_eq!(folder.open().apps(), Ok(vec![(stopped, "[]".to_owned())]));
+}
+
+#[test]
+fn an_app_keeps_its_document_when_none_is_saved() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.save(&record(1), None).unwrap();
+    assert_eq!(store.apps(), Ok(Vec::new()));
+    store.save(&record(1), Some("{}")).unwrap();
+    store.save(&record(4), None).unwrap();
+    assert_eq!(store.apps(), Ok(vec![(record(4), "{}".to_owned())]));
 }
 
 #[test]
 fn a_forgotten_app_is_gone_and_its_events_stay() {
     let folder = Folder::new();
     let store = folder.open();
-    store.save(&record(3)).unwrap();
+    store.save(&record(3), Some("{}")).unwrap();
     store.append(&[event(Fact::AppUp)]).unwrap();
     store.forget(&app_name()).unwrap();
     assert_eq!(store.apps(), Ok(Vec::new()));
     assert_eq!(store.events(&app_name(), None, 10).unwrap().len(), 1);
-    store.save(&record(1)).unwrap();
-    assert_eq!(store.apps(), Ok(vec![record(1)]));
+    store.save(&record(1), Some("{}")).unwrap();
+    assert_eq!(store.apps(), Ok(vec![(record(1), "{}".to_owned())]));
 }
 
 #[test]
@@ -179,7 +189,7 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
 fn a_damaged_file_is_refused_and_left_as_it_is() {
     let folder = Folder::new();
     let store = folder.open();
-    store.save(&record(1000)).unwrap();
+    store.save(&record(1000), Some("{}")).unwrap();
     drop(store);
     let mut bytes = std::fs::read(folder.path()).unwrap();
     let middle = bytes.len() / 2;
@@ -204,7 +214,7 @@ fn a_file_of_a_newer_release_is_refused_in_words() {
 fn a_record_that_cannot_be_read_is_an_error_that_says_which() {
     let folder = Folder::new();
     let store = folder.open();
-    store.save(&record(1)).unwrap();
+    store.save(&record(1), Some("{}")).unwrap();
     store
         .connection()
         .execute("UPDATE service SET address = '10.0.0.1'", [])
@@ -220,7 +230,7 @@ fn a_record_that_cannot_be_read_is_an_error_that_says_which() {
 fn only_its_user_may_read_the_file() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
-    folder.open().save(&record(1)).unwrap();
+    folder.open().save(&record(1), Some("{}")).unwrap();
     let mode = std::fs::metadata(folder.path())
         .unwrap()
         .permissions()
@@ -233,9 +243,9 @@ fn an_app_of_a_thousand_services_is_saved_and_read_back() {
     let folder = Folder::new();
     let store = folder.open();
     let app = record(1000);
-    store.save(&app).unwrap();
+    store.save(&app, Some("{}")).unwrap();
     let begin = Instant::now();
-    store.save(&app).unwrap();
+    store.save(&app, Some("{}")).unwrap();
     eprintln!("saving 1,000 services took {:?}", begin.elapsed());
-    assert_eq!(store.apps(), Ok(vec![app]));
+    assert_eq!(store.apps(), Ok(vec![(app, "{}".to_owned())]));
 }

@@ -14,7 +14,7 @@ pub struct FakeStore {
 
 #[derive(Debug, Default)]
 struct State {
-    apps: BTreeMap<AppName, AppRecord>,
+    apps: BTreeMap<AppName, (AppRecord, String)>,
     events: Vec<StoredEvent>,
     failing: Option<StoreError>,
 }
@@ -50,12 +50,19 @@ impl FakeStore {
 }
 
 impl Store for FakeStore {
-    fn apps(&self) -> Result<Vec<AppRecord>, StoreError> {
+    fn apps(&self) -> Result<Vec<(AppRecord, String)>, StoreError> {
         Ok(self.working()?.apps.values().cloned().collect())
     }
 
-    fn save(&self, app: &AppRecord) -> Result<(), StoreError> {
-        self.working()?.apps.insert(app.name.clone(), app.clone());
+    fn save(&self, app: &AppRecord, document: Option<&str>) -> Result<(), StoreError> {
+        let apps = &mut self.working()?.apps;
+        match (document, apps.get_mut(&app.name)) {
+            (Some(document), _) => {
+                apps.insert(app.name.clone(), (app.clone(), document.to_owned()));
+            }
+            (None, Some((known, _))) => *known = app.clone(),
+            (None, None) => {}
+        }
         Ok(())
     }
 
