@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use text::{Finding, Findings, Interpolation, Node, Source, Span, Value, yaml};
 
+use crate::complete;
 use crate::load::{ReadFile, Variables};
 use crate::merge::{merge, settle};
 use crate::normalise::{Normalise, Scope, What};
@@ -142,7 +143,7 @@ impl<'a> Assembly<'a> {
 
     /// Reports that a mapping lacks what it cannot be without.
     fn lacks(&mut self, of: &str, key: &str, at: Span) {
-        let finding = Finding::error(at, format!("{of} needs a `{key}`"));
+        let finding = Finding::error(at, complete::needs(of, key));
         self.findings.push(finding.help(format!("add `{key}: …`")));
     }
 

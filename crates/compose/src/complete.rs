@@ -143,7 +143,7 @@ impl Keys<'_> {
     }
 
     fn missing(&mut self, node: &Node, table: &Table, row: &Row) {
-        let message = format!("{} needs a `{}`", table.of, row.name);
+        let message = needs(table.of, row.name);
         let help = if let Shape::One(Scalar::Choice(words)) = row.shape {
             choice_help(words)
         } else if row.note.is_empty() {
@@ -170,4 +170,14 @@ impl Keys<'_> {
             }
         }
     }
+}
+
+/// That a mapping lacks a key.
+pub(crate) fn needs(of: &str, key: &str) -> String {
+    let article = if key.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{of} needs {article} `{key}`")
 }

@@ -125,8 +125,12 @@ impl Reader<'_> {
             })),
             Err(ReadFileError::Missing) if missing == Missing::Nothing => None,
             Err(ReadFileError::Missing) => {
-                let finding = Finding::error(span, format!("{shown} is not there"))
-                    .help("create it, or say `required: false` if it may be missing");
+                // Only a file of variables has a form in which it may be missing.
+                let help = match item.at("path") {
+                    Some(_) => "create it, or say `required: false` if it may be missing",
+                    None => "create it, or remove it here",
+                };
+                let finding = Finding::error(span, format!("{shown} is not there")).help(help);
                 self.findings.push(finding);
                 None
             }

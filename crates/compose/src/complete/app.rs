@@ -146,6 +146,7 @@ fn complete_service(service: &mut Node, findings: &mut Findings) {
     {
         policy.value.value = Value::Text("missing".to_owned());
     }
+    complete_requests(service);
     if let Some(secrets) = service.get_mut("secrets") {
         for secret in secrets.value.items_mut() {
             if let Some(source) = secret.text_at("source") {
@@ -229,6 +230,29 @@ fn imply_dependencies(service: &mut Node) {
         dependencies
             .value
             .or_insert(&name, Node::mapping(span, entries));
+    }
+}
+
+/// A request for devices that says neither how many nor which wants all.
+fn complete_requests(service: &mut Node) {
+    fn at<'n>(node: &'n mut Node, path: &[&str]) -> &'n mut [Node] {
+        match path {
+            [] => node.items_mut(),
+            [key, below @ ..] => match node.get_mut(key) {
+                Some(entry) => at(&mut entry.value, below),
+                None => &mut [],
+            },
+        }
+    }
+    for path in [
+        &["gpus"][..],
+        &["deploy", "resources", "reservations", "devices"],
+    ] {
+        for request in at(service, path) {
+            if request.get("device_ids").is_none() {
+                request.or_insert("count", Node::new(request.span, Value::Integer(-1)));
+            }
+        }
     }
 }
 

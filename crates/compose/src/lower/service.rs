@@ -52,7 +52,10 @@ impl Lower<'_> {
         if node.at("image").is_some() && !is_empty {
             return self.parsed(node, "image", image);
         }
-        if matches!(node.value, Value::Broken) || (node.get("image").is_some() && !is_empty) {
+        // A service without a value was told to be one.
+        if matches!(node.value, Value::Broken | Value::Null)
+            || (node.get("image").is_some() && !is_empty)
+        {
             return None;
         }
         if node.get("build").is_some() {

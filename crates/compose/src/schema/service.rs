@@ -284,7 +284,7 @@ const ENV_FILE: Table = Table::new(
 
 const EXTENDS: Table = Table::new(
     "`extends`",
-    &[row("file", PATH), row("service", TEXT).required()],
+    &[row("file", CONTEXT), row("service", TEXT).required()],
 );
 
 const FILE_MOUNT: Table = Table::new(
