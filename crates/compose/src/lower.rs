@@ -54,7 +54,8 @@ impl<'a> Lower<'a> {
     pub(crate) fn app(&mut self, name: AppName) -> AppSpec {
         let app = self.app;
         if app.get("services").is_none() {
-            let finding = Finding::error(app.span, "the file has no services")
+            // As in Compose: such a file may still declare volumes, or be merged with others.
+            let finding = Finding::warning(app.span, "the file has no services")
                 .help("services: { web: { image: host, command: … } }");
             self.findings.push(finding);
         }
