@@ -1,9 +1,12 @@
 //! What compose files mean: `files/` with their resolved forms, `specs/` with the Spec that the
-//! engines get, `errors/` with what is said of them. `reference` compares with another program.
+//! engines get, `errors/` with what is said of them. `reference` compares with another program,
+//! `editor` with the JSON schema; `coverage` misses nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail here")]
 
 mod case;
+mod coverage;
+mod editor;
 mod reference;
 
 use case::{Case, cases};
