@@ -17,7 +17,7 @@ use traffic::{Connection, Snapshot};
 use crate::app::Request;
 use crate::execute::in_time;
 use crate::journal::Journal;
-use crate::release::{Release, release, select, wish_of};
+use crate::release::{Release, release, select, unselect, wish_of};
 use crate::shared::{Entry, REQUESTS_MAX, Shared, blocking, run_tasks};
 use crate::status::Published;
 use crate::{AppStatus, ControlError};
@@ -239,7 +239,7 @@ impl Control {
                 if all {
                     record.wish = AppWish::Stopped;
                 }
-                select(record, services, false);
+                unselect(record, services);
                 Ok(())
             })
             .await?;
@@ -271,7 +271,8 @@ impl Control {
         Ok(())
     }
 
-    /// Has a stopped app, or some of its services, run again. Done when the status shows that.
+    /// Has an app run again with all that was stopped, or some of its services. Done when the
+    /// status shows that.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -282,7 +283,7 @@ impl Control {
     ) -> Result<(), ControlError> {
         self.change(app, services, |record| {
             record.wish = AppWish::Up;
-            select(record, services, true);
+            select(record, services);
             Ok(())
         })
         .await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::{AppSpec, Revision, ServiceName};
 use plan::{Desired, Selection, ServiceDesired, Wish};
-use ports::{AppRecord, AppWish, ServiceRecord};
+use ports::{AppRecord, AppWish, ServiceRecord, Standing};
 use traffic::Directory;
 
 use crate::{ControlError, UpWish};
@@ -44,7 +44,11 @@ pub(crate) fn release(
             changed.push((name.clone(), revision));
         }
         let instances = wish.scales.get(name).copied();
-        let selected = chosen.contains(name) || known.is_some_and(|known| known.selected);
+        let standing = match (chosen.contains(name), known) {
+            (true, _) => Standing::Selected,
+            (false, Some(known)) => known.standing,
+            (false, None) => Standing::Unselected,
+        };
         let address = directory.addresses().get(name);
         let address = address.ok_or_else(|| model::AddressTaken {
             service: name.clone(),
@@ -55,7 +59,7 @@ pub(crate) fn release(
                 address,
                 revision,
                 instances,
-                selected,
+                standing,
             },
         );
     }
@@ -95,10 +99,9 @@ pub(crate) fn desired(record: &AppRecord, directory: &Directory, wish: Wish) -> 
         let known = record.services.get(name)?;
         let desired = ServiceDesired {
             instances: known.instances.unwrap_or(spec.scale.instances),
-            selection: if known.selected {
-                Selection::Selected
-            } else {
-                Selection::Unselected
+            selection: match known.standing {
+                Standing::Selected => Selection::Selected,
+                Standing::Stopped | Standing::Unselected => Selection::Unselected,
             },
             ..ServiceDesired::new(Arc::clone(spec), known.revision)
         };
@@ -118,10 +121,21 @@ pub(crate) fn wish_of(record: &AppRecord) -> Wish {
     }
 }
 
-pub(crate) fn select(record: &mut AppRecord, services: &BTreeSet<ServiceName>, selected: bool) {
+/// Selects these services; all that were stopped when none is named.
+pub(crate) fn select(record: &mut AppRecord, services: &BTreeSet<ServiceName>) {
     for (name, known) in &mut record.services {
-        if services.contains(name) {
-            known.selected = selected;
+        let stopped = known.standing == Standing::Stopped;
+        if services.contains(name) || (services.is_empty() && stopped) {
+            known.standing = Standing::Selected;
+        }
+    }
+}
+
+/// Has these services stopped.
+pub(crate) fn unselect(record: &mut AppRecord, services: &BTreeSet<ServiceName>) {
+    for (name, known) in &mut record.services {
+        if services.contains(name) && known.standing == Standing::Selected {
+            known.standing = Standing::Stopped;
         }
     }
 }

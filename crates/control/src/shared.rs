@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{AddressBook, AppName, AppSpec, Event, Publish, ServiceName};
 use plan::{Command, Desired, Fact, Machine, Wish};
-use ports::{AppRecord, AppWish, EngineEvent, Listening, StoreError};
+use ports::{AppRecord, AppWish, EngineEvent, Listening, Standing, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{Instrument, debug, info_span, warn};
@@ -269,7 +269,8 @@ impl Shared {
     ) -> Result<Vec<Listening>, ControlError> {
         let services = directory.spec().services.iter();
         let selected = |name: &ServiceName| {
-            record.wish == AppWish::Up && record.services.get(name).is_some_and(|s| s.selected)
+            let known = record.services.get(name);
+            record.wish == AppWish::Up && known.is_some_and(|s| s.standing == Standing::Selected)
         };
         let wishes: Vec<(ServiceName, Publish)> = services
             .filter(|(name, _)| selected(name))

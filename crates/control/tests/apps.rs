@@ -11,7 +11,7 @@ use model::{
     ActivationMode, AppName, AppSpec, ExitStatus, Image, InstanceId, Moment, NetworkName,
     NetworkSpec, Port, Publish, Restart, ServiceName, ServiceSpec, Signal, Transport,
 };
-use ports::{Engine, InstanceState, Store, Volumes};
+use ports::{Engine, InstanceState, Standing, Store, Volumes};
 use testkit::{FakeClock, FakeDataplane, FakeEngine, FakeStore, Listen, Operation};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -244,6 +244,30 @@ async fn only_what_a_program_sees_makes_a_new_revision() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn starting_an_app_starts_what_was_stopped_by_name_and_nothing_else() {
+    let world = World::new(Listen::AtStart);
+    let mut daemon = world.daemon();
+    let mut wished = wish([service("rng"), service("web"), service("tool")]);
+    wished.services = BTreeSet::from([name("rng"), name("web")]);
+    daemon.control.up(wished).await.unwrap();
+    daemon.endpoints("web", 1).await;
+    let web = BTreeSet::from([name("web")]);
+    daemon.control.stop(&app(), &web).await.unwrap();
+    daemon.endpoints("web", 0).await;
+    daemon
+        .control
+        .start(&app(), &BTreeSet::new())
+        .await
+        .unwrap();
+    daemon.endpoints("web", 1).await;
+    let (record, _) = world.store.apps().unwrap().remove(0);
+    assert_eq!(
+        record.services[&name("tool")].standing,
+        Standing::Unselected
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_port_that_is_taken_changes_nothing() {
     let world = World::new(Listen::AtStart);
     world.dataplane.take(8000);
@@ -446,7 +470,7 @@ async fn any_other_signal_is_sent_and_no_more() {
     let last = world.engine.asked().pop().unwrap();
     assert!(last.contains("signal") && last.contains("rng"), "{last}");
     let (record, _) = world.store.apps().unwrap().remove(0);
-    assert!(record.services[&name("rng")].selected);
+    assert_eq!(record.services[&name("rng")].standing, Standing::Selected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,7 +22,7 @@ pub use engine::{
     InstanceWish, LogFollow, LogLine, LogSource, LogStream, LogWish, Sighting, Terminal,
     UdpCapture, Volumes,
 };
-pub use store::{AppRecord, AppWish, ServiceRecord, Store, StoreError, StoredEvent};
+pub use store::{AppRecord, AppWish, ServiceRecord, Standing, Store, StoreError, StoredEvent};
 
 /// A future at a crate seam: boxed, so that traits stay usable as `dyn`.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

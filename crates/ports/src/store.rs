@@ -82,8 +82,19 @@ pub struct ServiceRecord {
     pub revision: Revision,
     /// The number of instances wished by `scale`, over the Spec's.
     pub instances: Option<u32>,
-    /// Whether `up` selected it; what is not selected is known but not started.
-    pub selected: bool,
+    /// Whether it is among those that run when the app does.
+    pub standing: Standing,
+}
+
+/// Whether a service is among those that run when its app does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// `up` or `start` selected it.
+    Selected,
+    /// It was selected, and stopped by its name: a `start` of the app selects it again.
+    Stopped,
+    /// No `up` has named it.
+    Unselected,
 }
 
 /// Why the store did not remember.

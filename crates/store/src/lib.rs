@@ -150,7 +150,7 @@ impl Store for SqliteStore {
                     service.address.to_string(),
                     service.revision.0.get(),
                     service.instances,
-                    service.selected,
+                    record::standing_number(service.standing),
                 ])?;
             }
             Ok(())

@@ -9,7 +9,7 @@ use model::{
     AppName, Event, ExitStatus, Fact, InstanceId, Revision, ServiceAddress, ServiceName, Signal,
     Timestamp,
 };
-use ports::{AppRecord, AppWish, ServiceRecord, StoredEvent};
+use ports::{AppRecord, AppWish, ServiceRecord, Standing, StoredEvent};
 use rusqlite::Row;
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ pub(crate) fn service(row: &Row<'_>) -> Result<(AppName, ServiceName, ServiceRec
             .map(Revision)
             .ok_or_else(|| unknown("revision", &revision))?,
         instances: row.get(4)?,
-        selected: row.get(5)?,
+        standing: standing(row.get(5)?)?,
     };
     let app = AppName::new(&row.get::<_, String>(0)?)?;
     let name = ServiceName::new(&row.get::<_, String>(1)?)?;
@@ -76,6 +76,25 @@ pub(crate) fn event(row: &Row<'_>) -> Result<StoredEvent, Unreadable> {
             fact: fact(&row.get::<_, String>(5)?, detail.as_deref())?,
         },
     })
+}
+
+/// How a standing is written: as the column `selected`, in which 1 and 0 were all there was.
+pub(crate) fn standing_number(standing: Standing) -> u8 {
+    match standing {
+        Standing::Unselected => 0,
+        Standing::Selected => 1,
+        Standing::Stopped => 2,
+    }
+}
+
+fn standing(number: u8) -> Result<Standing, Unreadable> {
+    [Standing::Unselected, Standing::Selected, Standing::Stopped]
+        .into_iter()
+        .find(|&standing| standing_number(standing) == number)
+        .ok_or(Unreadable::Column {
+            column: "selected",
+            text: number.to_string(),
+        })
 }
 
 /// How a wish is written.

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use model::{ExitStatus, Fact, InstanceId, Revision, ServiceName, Signal, Timestamp};
-use ports::{AppWish, ServiceRecord};
+use ports::{AppWish, ServiceRecord, Standing};
 use tempfile::TempDir;
 
 use super::*;
@@ -21,7 +21,11 @@ fn record(services: u32) -> AppRecord {
             address: book.assign(&name).unwrap(),
             revision: Revision(NonZeroU32::new(number + 1).unwrap()),
             instances: number.is_multiple_of(2).then_some(number),
-            selected: !number.is_multiple_of(3),
+            standing: match number % 3 {
+                0 => Standing::Selected,
+                1 => Standing::Stopped,
+                _ => Standing::Unselected,
+            },
         };
         (name, record)
     };
