@@ -13,7 +13,7 @@ use ports::{EngineError, InstanceWish};
 
 use crate::folder::Folder;
 use crate::labels::{self, Identity};
-use crate::network;
+use crate::network::Joined;
 
 /// Where the gate and its door are in a container; `gate/gate.c` knows it too.
 const SHARED: &str = "/.roadstead";
@@ -25,6 +25,7 @@ pub(crate) fn body(
     image: &ImageConfig,
     folder: &Folder,
     home: &str,
+    networks: &[Joined],
 ) -> Result<ContainerCreateBody, EngineError> {
     let InstanceWish { id, spec, .. } = wish;
     let argv = argv(id, spec, image)?;
@@ -56,8 +57,8 @@ pub(crate) fn body(
             test: Some(vec!["NONE".to_owned()]),
             ..HealthConfig::default()
         }),
-        host_config: Some(host_config(wish, folder, home)),
-        networking_config: networking(wish),
+        host_config: Some(host_config(wish, folder, home, networks.first())),
+        networking_config: networks.first().map(networking),
         ..ContainerCreateBody::default()
     })
 }
@@ -103,7 +104,12 @@ fn argv(
     Ok(argv)
 }
 
-fn host_config(wish: &InstanceWish, folder: &Folder, home: &str) -> HostConfig {
+fn host_config(
+    wish: &InstanceWish,
+    folder: &Folder,
+    home: &str,
+    first: Option<&Joined>,
+) -> HostConfig {
     let spec = &wish.spec;
     let Limits {
         memory_max,
@@ -119,10 +125,9 @@ fn host_config(wish: &InstanceWish, folder: &Folder, home: &str) -> HostConfig {
     let files = spec.files.iter().enumerate();
     let files =
         files.map(|(index, file)| bind(&folder.file(index), &text(&file.target), Access::Read));
-    let first = network::of(wish).into_iter().next();
     HostConfig {
         mounts: Some(own.into_iter().chain(mounts).chain(files).collect()),
-        network_mode: Some(first.map_or_else(|| "none".to_owned(), |network| network.name)),
+        network_mode: Some(first.map_or_else(|| "none".to_owned(), |first| first.network.clone())),
         readonly_rootfs: Some(spec.read_only),
         memory: memory_max.and_then(|bytes| i64::try_from(bytes).ok()),
         nano_cpus: cpu_milli_max.map(|milli| i64::from(milli) * 1_000_000),
@@ -137,15 +142,14 @@ fn host_config(wish: &InstanceWish, folder: &Folder, home: &str) -> HostConfig {
 }
 
 /// Before 1.44 the API takes one network here; the others are connected before the start.
-fn networking(wish: &InstanceWish) -> Option<NetworkingConfig> {
-    let first = network::of(wish).into_iter().next()?;
+fn networking(first: &Joined) -> NetworkingConfig {
     let settings = EndpointSettings {
-        aliases: Some(first.aliases),
+        aliases: Some(first.aliases.clone()),
         ..EndpointSettings::default()
     };
-    Some(NetworkingConfig {
-        endpoints_config: Some([(first.name, settings)].into()),
-    })
+    NetworkingConfig {
+        endpoints_config: Some([(first.network.clone(), settings)].into()),
+    }
 }
 
 /// Whether what is mounted can be written.

@@ -215,7 +215,8 @@ impl Shared {
         instance.set_container(Some(container.clone()));
         let started = self.run(&docker, &instance, &container).await;
         if started.is_err() {
-            // What could not be started is tried anew, not as it is.
+            // What could not be started is tried anew, not as it is; a network may be gone.
+            self.networks.doubt().await;
             self.discard(&docker, &instance, &container).await;
         }
         started
@@ -241,8 +242,9 @@ impl Shared {
         let config = self.pulls.image(docker, reference).await?;
         make_sources(wish).map_err(|error| cannot_write(id, &error))?;
         let home = self.home.label();
-        let body = body(wish, reference, &config, &self.home.folder(id), &home)?;
-        self.networks.ensure(docker, wish, &home).await?;
+        let networks = self.networks.ensure(docker, wish, &home).await?;
+        let folder = self.home.folder(id);
+        let body = body(wish, reference, &config, &folder, &home, &networks)?;
         let options = CreateContainerOptionsBuilder::new()
             .name(&container_name(id))
             .build();
@@ -257,7 +259,7 @@ impl Shared {
             }
             Err(error) => return Err(failure::explain(format!("cannot create {id}"), &error)),
         };
-        network::connect(docker, &container, wish).await?;
+        network::connect(docker, &container, networks.get(1..).unwrap_or_default()).await?;
         Ok(container)
     }
 

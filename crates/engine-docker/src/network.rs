@@ -2,7 +2,7 @@
 //!
 //! They are an instance's way to the outside. Calls between services do not use them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::Docker;
 use bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkCreateRequest};
@@ -15,13 +15,22 @@ use crate::{failure, labels};
 
 /// A network that an instance is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Network {
+struct Network {
     /// Its name in Docker.
-    pub(crate) name: String,
+    name: String,
     /// The names that the instance's service has there, for what is not ours and asks Docker.
-    pub(crate) aliases: Vec<String>,
+    aliases: Vec<String>,
     key: NetworkName,
     reach: Reach,
+}
+
+/// A network that is there, for an instance to be on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// Docker's id of it: it lets several have one name.
+    pub(crate) network: String,
+    /// The names that the instance's service has there, for what is not ours and asks Docker.
+    pub(crate) aliases: Vec<String>,
 }
 
 /// Whether a network leads to the outside.
@@ -32,7 +41,7 @@ enum Reach {
 }
 
 /// The networks of an instance. One that leads outside comes first: it is the default route.
-pub(crate) fn of(wish: &InstanceWish) -> Vec<Network> {
+fn of(wish: &InstanceWish) -> Vec<Network> {
     let network = |(key, aliases): (&NetworkName, &BTreeSet<String>)| {
         let spec = wish.app.networks.get(key).copied().unwrap_or_default();
         let own = [wish.spec.name.to_string()];
@@ -52,36 +61,37 @@ pub(crate) fn of(wish: &InstanceWish) -> Vec<Network> {
     networks
 }
 
-/// Makes networks, each once: Docker would make two of one name.
+/// Makes networks, each once, and knows their ids: Docker would make two of one name.
 #[derive(Debug, Default)]
 pub(crate) struct Networks {
-    known: Mutex<BTreeSet<String>>,
+    known: Mutex<BTreeMap<String, String>>,
 }
 
 impl Networks {
-    /// Makes what is missing of an instance's networks.
+    /// The networks of an instance; what is missing is made.
     pub(crate) async fn ensure(
         &self,
         docker: &Docker,
         wish: &InstanceWish,
         home: &str,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Vec<Joined>, EngineError> {
         let mut known = self.known.lock().await;
-        for network in of(wish) {
-            if known.contains(&network.name) {
-                continue;
-            }
-            let seen = docker.inspect_network(&network.name, None).await;
-            match seen {
-                Ok(_) => {}
-                Err(error) if failure::is_absent(&error) => {
-                    create(docker, &wish.id.app, &network, home).await?;
-                }
-                Err(error) => return Err(failed("look at", &network.name, &error)),
-            }
-            known.insert(network.name);
+        let mut joined = Vec::new();
+        for wished in of(wish) {
+            let id = match known.get(&wished.name) {
+                Some(id) => id.clone(),
+                None => match find(docker, &wished.name, home).await? {
+                    Some(id) => id,
+                    None => create(docker, &wish.id.app, &wished, home).await?,
+                },
+            };
+            known.insert(wished.name, id.clone());
+            joined.push(Joined {
+                network: id,
+                aliases: wished.aliases,
+            });
         }
-        Ok(())
+        Ok(joined)
     }
 
     /// Forgets which networks there are: somebody may have removed one.
@@ -101,9 +111,12 @@ impl Networks {
         let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
         let networks = docker.list_networks(Some(options)).await;
         let networks = networks.map_err(|error| failed("list", "all", &error))?;
-        for name in networks.into_iter().filter_map(|network| network.name) {
+        for network in networks {
+            let (Some(name), Some(id)) = (network.name, network.id) else {
+                continue;
+            };
             known.remove(&name);
-            match docker.remove_network(&name).await {
+            match docker.remove_network(&id).await {
                 Err(error) if !failure::is_absent(&error) => {
                     return Err(failed("remove", &name, &error));
                 }
@@ -114,12 +127,31 @@ impl Networks {
     }
 }
 
+/// The network of a name: ours, else anybody's.
+async fn find(docker: &Docker, name: &str, home: &str) -> Result<Option<String>, EngineError> {
+    let filter = HashMap::from([("name", vec![name])]);
+    let options = ListNetworksOptionsBuilder::new().filters(&filter);
+    let listed = docker.list_networks(Some(options.build())).await;
+    let mut listed = listed.map_err(|error| failed("look for", name, &error))?;
+    // Docker looks for the name as a part of names.
+    listed.retain(|network| network.name.as_deref() == Some(name));
+    let is_ours = |network: &bollard::models::Network| {
+        let labels = network.labels.as_ref();
+        labels
+            .and_then(|labels| labels.get(labels::HOME))
+            .map(String::as_str)
+            == Some(home)
+    };
+    let ours = listed.iter().position(is_ours).unwrap_or_default();
+    Ok(listed.into_iter().nth(ours).and_then(|network| network.id))
+}
+
 async fn create(
     docker: &Docker,
     app: &AppName,
     network: &Network,
     home: &str,
-) -> Result<(), EngineError> {
+) -> Result<String, EngineError> {
     let mut all = labels::of_app(home, app);
     all.insert(
         "com.docker.compose.network".to_owned(),
@@ -133,27 +165,26 @@ async fn create(
         ..NetworkCreateRequest::default()
     };
     let created = docker.create_network(request).await;
-    created
-        .map(drop)
-        .map_err(|error| failed("make", &network.name, &error))
+    let created = created.map_err(|error| failed("make", &network.name, &error))?;
+    Ok(created.id)
 }
 
 /// Connects a container that does not run yet to its further networks.
 pub(crate) async fn connect(
     docker: &Docker,
     container: &str,
-    wish: &InstanceWish,
+    further: &[Joined],
 ) -> Result<(), EngineError> {
-    for network in of(wish).into_iter().skip(1) {
+    for Joined { network, aliases } in further {
         let request = NetworkConnectRequest {
             container: container.to_owned(),
             endpoint_config: Some(EndpointSettings {
-                aliases: Some(network.aliases),
+                aliases: Some(aliases.clone()),
                 ..EndpointSettings::default()
             }),
         };
-        let connected = docker.connect_network(&network.name, request).await;
-        connected.map_err(|error| failed("connect a container to", &network.name, &error))?;
+        let connected = docker.connect_network(network, request).await;
+        connected.map_err(|error| failed("connect a container to", network, &error))?;
     }
     Ok(())
 }
