@@ -46,9 +46,9 @@ fn holds(value: &Value, path: &str) -> bool {
         Some(name) => (name, true),
         None => (first, false),
     };
-    let below = |value: &Value| match value {
-        Value::Array(items) if is_list => items.iter().any(|item| holds(item, rest)),
-        value => !is_list && holds(value, rest),
+    let below = |value: &Value| match value.as_array() {
+        Some(items) if is_list => items.iter().any(|item| holds(item, rest)),
+        Some(_) | None => !is_list && holds(value, rest),
     };
     match (name, value.as_object()) {
         ("*", Some(fields)) => fields.values().any(below),
