@@ -35,6 +35,9 @@ const LOOK_AT_SIZE: Duration = Duration::from_millis(100);
 /// How often Docker is asked whether a command has begun, or whether one whose output has ended has.
 const ASK: Duration = Duration::from_millis(2);
 
+/// How Docker's word for a command that could not begin begins.
+const REFUSAL: &[u8] = b"OCI runtime exec failed";
+
 type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
 type Input = Pin<Box<dyn AsyncWrite + Send>>;
 
@@ -248,10 +251,17 @@ impl Command {
             }
             drop(self.input.shutdown().await);
         };
+        let began = self.pid.load(Ordering::Relaxed) != 0;
+        let mut refused = String::new();
         let drain = async {
             while let Some(Ok(piece)) = self.output.next().await {
                 // Who reads no more is no reason to stop the command.
                 drop(match piece {
+                    // What never began writes nothing: it is Docker that speaks.
+                    LogOutput::StdOut { message } if message.starts_with(REFUSAL) && !began => {
+                        refused = String::from_utf8_lossy(&message).into_owned();
+                        error.write_all(&message).await
+                    }
                     LogOutput::StdErr { message } => error.write_all(&message).await,
                     LogOutput::StdOut { message }
                     | LogOutput::StdIn { message }
@@ -263,7 +273,12 @@ impl Command {
             () = drain => {}
             () = async { feed.await; std::future::pending().await } => {}
         }
-        ended(&self.docker, &self.exec, &self.pid).await
+        let status = ended(&self.docker, &self.exec, &self.pid).await?;
+        // Docker says 126 for both, where a shell tells them apart.
+        if refused.contains("executable file not found") {
+            return Ok(ExitStatus::Code(127));
+        }
+        Ok(status)
     }
 
     /// Carries input, output and size over a terminal, until the command has ended.

@@ -266,6 +266,11 @@ async fn commands_have_pipes_or_a_terminal() {
     );
     let (_, status) = world.run(&id, "exec no-such-program").await;
     assert_eq!(status, ExitStatus::Code(127));
+    let unknown = exec(&id, &["no-such-program"], Terminal::None);
+    let unknown = world.engine.exec(unknown).await.unwrap();
+    let (said, status) = tokio::join!(read_all(unknown.error.unwrap()), within(unknown.status));
+    assert!(said.contains("no-such-program"), "{said}");
+    assert_eq!(status, Ok(ExitStatus::Code(127)));
     let copy = world
         .engine
         .exec(exec(&id, &["cat"], Terminal::None))
