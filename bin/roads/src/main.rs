@@ -15,21 +15,25 @@ fn main() -> ExitCode {
     }
     match cli::parse() {
         Invocation::Command(command) => cli::run(command),
-        Invocation::Engines(form) => engines::print(form).unwrap_or_else(|error| {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }),
+        Invocation::Engines(form) => engines::print(form).unwrap_or_else(|error| failed(&error)),
         Invocation::Daemon(wish) => match daemon::run(&wish) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) if error.is::<LockError>() => {
-                eprintln!("error: {error:#}");
-                ExitCode::from(ALREADY_RUNNING)
-            }
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
+            Err(error) => failed(&error),
         },
+    }
+}
+
+/// Says what failed, and what to do about it where that is known.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    let forbidden = error.downcast_ref::<engine_embedded::Forbidden>();
+    if let Some(hint) = forbidden.and_then(|forbidden| forbidden.hint.as_ref()) {
+        eprintln!("hint: {hint}");
+    }
+    if error.is::<LockError>() {
+        ExitCode::from(ALREADY_RUNNING)
+    } else {
+        ExitCode::FAILURE
     }
 }
 
