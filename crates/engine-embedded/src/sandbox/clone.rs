@@ -55,17 +55,15 @@ unsafe fn clone_with(
     // SAFETY: without CLONE_VM the child has memory of its own, and no new stack is needed; the
     // caller vouches for there being no other thread.
     let outcome = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) };
-    match i32::try_from(outcome)
-        .ok()
-        .map(|pid| (pid, Pid::from_raw(pid)))
-    {
-        Some((0, _)) => Ok(Side::Child),
-        Some((1.., Some(pid))) => {
+    match i32::try_from(outcome) {
+        Ok(0) => Ok(Side::Child),
+        Ok(raw @ 1..) => {
             // SAFETY: the kernel has just opened it for us.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            let pid = Pid::from_raw(raw).ok_or(Errno::CHILD)?;
             Ok(Side::Parent { pid, pidfd })
         }
-        Some(_) | None => Err(last_errno()),
+        Ok(_) | Err(_) => Err(last_errno()),
     }
 }
 
@@ -102,5 +100,19 @@ pub(crate) fn unshare(namespace: i32) -> Result<(), Errno> {
         Ok(())
     } else {
         Err(last_errno())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_refuses_is_an_error_and_no_process() {
+        // A user namespace cannot share the file system state of its parent.
+        let impossible = libc::CLONE_NEWUSER | libc::CLONE_FS;
+        // SAFETY: no process is made.
+        let refused = unsafe { clone(impossible, None) };
+        assert_eq!(refused.unwrap_err(), Errno::INVAL);
     }
 }
