@@ -13,7 +13,7 @@ use ports::{
     Attachment, Engine, EngineError, EngineEvent, ExecWish, Execution, HostNames, InstanceState,
     InstanceWish, LogStream, LogWish, Pending, Sighting, Volumes,
 };
-use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::debug;
 
@@ -38,8 +38,8 @@ const EVENTS_MAX: usize = 1024;
 pub struct DockerEngine {
     shared: Arc<Shared>,
     news: AsyncMutex<mpsc::Receiver<EngineEvent>>,
-    /// Owns what follows the events, and what is still told to Docker after its effect was seen.
-    tasks: Mutex<JoinSet<()>>,
+    /// Owns what follows the events.
+    _tasks: JoinSet<()>,
 }
 
 /// What the engine and its tasks share.
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) home: Home,
     pub(crate) networks: Networks,
     pulls: Pulls,
+    /// Owns what Docker has still to answer, though its effect was seen.
+    background: Mutex<JoinSet<()>>,
     keep: Arc<dyn Keep>,
     instances: Mutex<BTreeMap<InstanceId, Arc<Instance>>>,
     news: mpsc::Sender<EngineEvent>,
@@ -197,7 +199,7 @@ impl Shared {
             prepare().map_err(|error| cannot_write(id, &error))?;
         }
         let instance = self.open(id, &hostname(&wish))?;
-        let _step = instance.step.lock().await;
+        let step = Arc::clone(&instance.step).lock_owned().await;
         let seen = match instance.container() {
             Ok(container) => observe::look(&docker, id, &container).await?,
             Err(_) => None,
@@ -213,7 +215,7 @@ impl Shared {
             None => self.create(&docker, &wish).await?,
         };
         instance.set_container(Some(container.clone()));
-        let started = self.run(&docker, &instance, &container).await;
+        let started = self.run(&docker, &instance, &container, step).await;
         if started.is_err() {
             // What could not be started is tried anew, not as it is; a network may be gone.
             self.networks.doubt().await;
@@ -222,17 +224,47 @@ impl Shared {
         started
     }
 
-    /// Starts a container, and waits until its gate is open.
+    /// Starts a container, and waits until its gate is open. Docker's answer comes some milliseconds
+    /// later, and is then taken by a task, before the next change.
     async fn run(
         &self,
         docker: &Docker,
         instance: &Instance,
         container: &str,
+        step: OwnedMutexGuard<()>,
     ) -> Result<(), EngineError> {
         instance.expect_start();
-        let started = docker.start_container(container, None).await;
-        started.map_err(|error| failure::about(instance.id(), "start", &error))?;
-        instance.until_through().await
+        let (docker, container, id) = (docker.clone(), container.to_owned(), instance.id().clone());
+        let mut start = Box::pin(async move {
+            let answer = docker.start_container(&container, None).await;
+            drop(step);
+            answer.map_err(|error| failure::about(&id, "start", &error))
+        });
+        tokio::select! {
+            answer = &mut start => {
+                answer?;
+                instance.until_through().await
+            }
+            passed = instance.until_passed() => {
+                passed?;
+                self.finish(start);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sees something through whose effect is there already.
+    fn finish(&self, work: impl Future<Output = Result<(), EngineError>> + Send + 'static) {
+        let mut tasks = self
+            .background
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            if let Err(error) = work.await {
+                debug!(%error, "Docker says otherwise");
+            }
+        });
     }
 
     async fn create(&self, docker: &Docker, wish: &InstanceWish) -> Result<String, EngineError> {
@@ -407,6 +439,7 @@ impl DockerEngine {
         let shared = Arc::new(Shared {
             link: Link::new(host),
             pulls: Pulls::new(home.docker_config.clone()),
+            background: Mutex::default(),
             home,
             networks: Networks::default(),
             keep,
@@ -419,7 +452,7 @@ impl DockerEngine {
         Ok(Self {
             shared,
             news: AsyncMutex::new(news),
-            tasks: Mutex::new(tasks),
+            _tasks: tasks,
         })
     }
 
@@ -449,13 +482,7 @@ impl DockerEngine {
             answer = &mut unpause => return answer,
             () = freezer.until_thawed() => {}
         }
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(async move {
-            if let Err(error) = unpause.await {
-                debug!(%error, "Docker says otherwise");
-            }
-        });
+        self.shared.finish(unpause);
         Ok(())
     }
 }

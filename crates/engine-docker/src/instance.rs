@@ -225,22 +225,29 @@ impl Instance {
         self.inner.state().wanted == Wanted::Removal
     }
 
-    /// Waits until the gate of a container that has started is open.
-    pub(crate) async fn until_through(&self) -> Result<(), EngineError> {
+    /// Waits until a gate comes and is open, or stays closed for a reason.
+    pub(crate) async fn until_passed(&self) -> Result<(), EngineError> {
         let mut gate = self.inner.gate.subscribe();
-        let passed = gate.wait_for(|gate| *gate != Gate::Waiting);
-        let passed = tokio::time::timeout(GATE_TIMEOUT, passed).await;
-        match passed.map(|gate| gate.map(|gate| gate.clone())) {
-            Ok(Ok(Gate::Refused(error))) => Err(error),
-            Ok(Ok(Gate::Through | Gate::Waiting) | Err(_)) => Ok(()),
-            Err(_late) => Err(EngineError::Failed {
+        let passed = gate.wait_for(|gate| *gate != Gate::Waiting).await;
+        // The sender is a field of ours.
+        match passed.map(|gate| gate.clone()) {
+            Ok(Gate::Refused(error)) => Err(error),
+            Ok(Gate::Through | Gate::Waiting) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The same for a container that Docker says has started, which takes no time then.
+    pub(crate) async fn until_through(&self) -> Result<(), EngineError> {
+        let passed = tokio::time::timeout(GATE_TIMEOUT, self.until_passed()).await;
+        passed.unwrap_or_else(|_late| {
+            Err(EngineError::Failed {
                 what: format!("cannot start {}", self.inner.id),
                 why: format!(
                     "its container does not come to its gate within {GATE_TIMEOUT:?}; \
                      something (SELinux?) keeps it from the socket /.roadstead/door"
                 ),
-            }),
-        }
+            })
+        })
     }
 
     /// The sockets of its ambassador. When this daemon is not the one that installed it, `pid` is

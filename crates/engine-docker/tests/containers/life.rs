@@ -368,6 +368,8 @@ async fn docker_is_killed_and_comes_back_and_instances_run_on() {
     let world = World::on(dockerd, "survives");
     let id = world.start(world.wish(1, "exec httpd -f -p 80")).await;
     world.next_gap().await;
+    // Docker answers once it has written down that the container runs.
+    world.engine.observe().await.unwrap();
     dockerd.tell("kill");
     within(async { while world.engine.observe().await.is_ok() {} }).await;
     let away = world.engine.observe().await;
