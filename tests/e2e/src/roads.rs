@@ -305,9 +305,27 @@ impl Roads {
     /// The instances' programs.
     #[must_use]
     pub fn programs(&self) -> Vec<Process> {
+        if engine() == "docker" {
+            return self.container_programs();
+        }
         let inits: Vec<i32> = self.inits().iter().map(|init| init.pid).collect();
         let mut all = Process::all();
         all.retain(|process| inits.contains(&process.parent));
+        all
+    }
+
+    /// The first processes of this home's containers, past their gates.
+    fn container_programs(&self) -> Vec<Process> {
+        let line = format!(
+            "docker ps -q --filter label=roadstead.home={} | xargs -r docker inspect -f '{{{{.State.Pid}}}}'",
+            self.state().display()
+        );
+        let told = Command::new("sh").args(["-c", &line]).output();
+        let told = told.expect("there is a shell");
+        let text = String::from_utf8_lossy(&told.stdout);
+        let pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        let mut all = Process::all();
+        all.retain(|process| pids.contains(&process.pid) && process.name != "gate");
         all
     }
 
