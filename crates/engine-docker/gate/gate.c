@@ -8,9 +8,10 @@
  * byte, means that no daemon is there to install an ambassador: it tries again until one is. So a
  * container that Docker starts by itself waits here too, with its new network namespace.
  *
- * It has no library, so that it runs in every image; it keeps no descriptor, changes nothing of
- * its process, and looks the program up in PATH as a shell does: 127 when there is none, 126 when
- * it cannot be executed.
+ * It has no library, so that it runs in every image; it leaves the program no descriptor, changes
+ * nothing of its process, and looks the program up in PATH as a shell does: 127 when there is none,
+ * 126 when it cannot be executed. Then it says why, on standard error and to the daemon, which
+ * learns from the end of the connection that the program was executed.
  */
 #include <errno.h>
 #include <linux/limits.h>
@@ -64,8 +65,9 @@ static size_t length(const char *text) {
     return count;
 }
 
-static void say(const char *text) {
+static void say(long daemon, const char *text) {
     call(SYS_write, 2, (long)text, length(text), 0);
+    call(SYS_write, daemon, (long)text, length(text), 0);
 }
 
 static _Noreturn void end_by(int signal) {
@@ -85,16 +87,13 @@ static void hear(int signal) {
     call(SYS_rt_sigaction, signal, (long)&action, 0, sizeof action.mask);
 }
 
-/* Returns once a daemon says that the ambassador is there. */
-static void wait_for_the_ambassador(void) {
+/* Returns once a daemon says that the ambassador is there: the connection to it. */
+static long wait_for_the_ambassador(void) {
     for (;;) {
         char opened;
         long file = call(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, 0);
         long state = call(SYS_connect, file, (long)&door, sizeof door, 0);
-        if (state == 0 && call(SYS_read, file, (long)&opened, 1, 0) == 1) {
-            call(SYS_close, file, 0, 0, 0);
-            return;
-        }
+        if (state == 0 && call(SYS_read, file, (long)&opened, 1, 0) == 1) return file;
         if (file >= 0) call(SYS_close, file, 0, 0, 0);
         call(SYS_nanosleep, (long)&pause_time, 0, 0, 0);
     }
@@ -153,12 +152,12 @@ __attribute__((used)) _Noreturn void begin(long *stack) {
     hear(SIGINT);
     hear(SIGQUIT);
     hear(SIGHUP);
-    wait_for_the_ambassador();
+    long daemon = wait_for_the_ambassador();
     long why = execute(arguments + 1, environment);
-    say("roads: cannot run ");
-    say(arguments[1]);
-    say(": ");
-    say(words(why));
-    say("\n");
+    say(daemon, "roads: cannot run ");
+    say(daemon, arguments[1]);
+    say(daemon, ": ");
+    say(daemon, words(why));
+    say(daemon, "\n");
     leave(why == -ENOENT || why == -ENOTDIR ? 127 : 126);
 }

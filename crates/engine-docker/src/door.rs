@@ -7,10 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::folder::remove_if_there;
+
+/// The most bytes of a gate's words that are read.
+const WORDS_MAX: u64 = 1024;
 
 /// A door that gates can come to.
 #[derive(Debug)]
@@ -56,31 +59,42 @@ impl Door {
 }
 
 impl Arrival {
-    /// Lets it through. That it is gone meanwhile is told by Docker.
-    pub(crate) async fn admit(mut self) {
+    /// Lets it through, and waits until it has become its program. That it is gone meanwhile is
+    /// told by Docker.
+    ///
+    /// # Errors
+    /// Why there is no program to become, in words.
+    pub(crate) async fn admit(mut self) -> Result<(), String> {
         drop(self.stream.write_all(b"+").await);
+        let mut said = Vec::new();
+        drop(self.stream.take(WORDS_MAX).read_to_end(&mut said).await);
+        let said = String::from_utf8_lossy(&said);
+        match said.trim().trim_start_matches("roads: ") {
+            "" => Ok(()),
+            words => Err(words.to_owned()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
-
     use super::*;
 
     #[tokio::test]
-    async fn a_gate_is_known_by_its_process_and_let_through_with_a_byte() {
+    async fn a_gate_is_known_by_its_process_and_says_what_became_of_it() {
         let folder = tempfile::tempdir().unwrap();
         drop(Door::open(folder.path()).unwrap());
         let door = Door::open(folder.path()).unwrap();
-        let mut gate = UnixStream::connect(folder.path().join("door"))
-            .await
-            .unwrap();
-        let arrival = door.arrival().await.unwrap();
-        assert_eq!(arrival.pid, std::process::id());
-        arrival.admit().await;
-        let mut all = Vec::new();
-        gate.read_to_end(&mut all).await.unwrap();
-        assert_eq!(all.len(), 1);
+        for said in ["", "roads: cannot run x: it was not found\n"] {
+            let place = folder.path().join("door");
+            let mut gate = UnixStream::connect(place).await.unwrap();
+            let arrival = door.arrival().await.unwrap();
+            assert_eq!(arrival.pid, std::process::id());
+            let (admitted, ()) = tokio::join!(arrival.admit(), async move {
+                assert_eq!(gate.read_u8().await.unwrap(), b'+');
+                gate.write_all(said.as_bytes()).await.unwrap();
+            });
+            assert_eq!(admitted.is_ok(), said.is_empty());
+        }
     }
 }

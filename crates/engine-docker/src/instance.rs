@@ -3,6 +3,7 @@
 //! ```text
 //! waiting ──gate comes, ambassador installed──► through
 //! waiting ──it cannot be installed──► refused       (the gate stays closed)
+//! waiting ──there is no such program──► refused      (its container ends)
 //! through ──Docker starts the container again: its gate comes from another namespace──► through
 //! ```
 
@@ -348,6 +349,14 @@ impl Inner {
         }
     }
 
+    fn no_program(&self, why: String) -> EngineError {
+        EngineError::Forbidden {
+            what: format!("cannot start {}", self.id),
+            why,
+            hint: "correct the service's `command` or `entrypoint`, or its image".to_owned(),
+        }
+    }
+
     /// Prepares what a gate waits for.
     async fn receive(&self, pid: u32) -> Result<(), EngineError> {
         let namespace = Namespace::open(pid).map_err(|error| self.failed(&error))?;
@@ -390,10 +399,13 @@ async fn attend(inner: Arc<Inner>, door: Door) {
         let Arrival { pid, .. } = arrival;
         match inner.receive(pid).await {
             Ok(()) => {
-                arrival.admit().await;
-                debug!(id = %inner.id, pid, "its gate is open");
+                let became = arrival.admit().await;
+                debug!(id = %inner.id, pid, ?became, "its gate is open");
                 let was_wanted = inner.state().take_start();
-                inner.gate.send_replace(Gate::Through);
+                inner.gate.send_replace(match became {
+                    Ok(()) => Gate::Through,
+                    Err(why) => Gate::Refused(inner.no_program(why)),
+                });
                 inner.starts.send_modify(|count| *count += 1);
                 if !was_wanted {
                     // Somebody else started it, so who serves its ambassador must look again.

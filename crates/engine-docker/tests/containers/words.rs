@@ -97,23 +97,19 @@ async fn an_image_that_is_not_here_is_pulled_with_the_logins_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_is_not_there_ends_as_in_a_shell() {
+async fn a_program_that_is_not_there_is_no_start() {
     let world = world!("shell");
-    for (number, program, code) in [(1, "no-such-program", "127"), (2, "/etc/passwd", "126")] {
-        let wish = with(world.wish(number, ""), |spec| {
+    for (program, words) in [
+        ("no-such-program", "it was not found"),
+        ("/etc/passwd", "not executable"),
+    ] {
+        let wish = with(world.wish(1, ""), |spec| {
             spec.command = Some(vec![program.to_owned()]);
         });
-        world.start(wish).await;
-        let (_, status) = world.next_exit().await;
-        assert!(status.to_string().contains(code), "{status}");
-        let lines = world.logs().await;
-        let said = lines.last().unwrap();
-        assert!(
-            said.text
-                .starts_with(&format!("roads: cannot run {program}: ")),
-            "{said:?}"
-        );
+        let error = world.engine.start(wish).await.unwrap_err().to_string();
+        assert!(error.contains(program) && error.contains(words), "{error}");
     }
+    assert_eq!(world.engine.observe().await.unwrap(), []);
     world.end().await;
 }
 
