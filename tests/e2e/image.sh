@@ -26,8 +26,9 @@ done
 for name in sh bash dash env cat cp dd echo false id ls mkdir mv rm sleep tail head touch true wc \
     seq sort tr cut date stat chmod chown readlink realpath tee mktemp kill ps timeout hostname \
     uname awk mawk grep sed getent curl python3 redis-cli mount ip ss find df nproc printf test \
-    stty tty base64 sha256sum od whoami setpriv node; do
-    program=$(command -v "$name" || true)
+    stty tty base64 sha256sum od whoami '[' setpriv node; do
+    # Not the shell's own, which some of them are as well.
+    program=$(which "$name" || true)
     case $program in
     /*)
         add "$program"
@@ -36,7 +37,8 @@ for name in sh bash dash env cat cp dd echo false id ls mkdir mv rm sleep tail h
     esac
 done
 libraries "$roads"
-cp "$roads" "$root/usr/local/bin/roads"
+install -m 755 "$roads" "$root/usr/local/bin/roads"
+chmod 755 "$root"
 python=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["stdlib"])')
 cp -a --parents "$python" "$root"
 find "$python/lib-dynload" -name '*.so' | while read -r module; do libraries "$module"; done

@@ -19,9 +19,12 @@ const FILES: [&str; 4] = [
     "cgroup.threads",
     "tasks",
 ];
-/// Moves itself into every group before `--`, and becomes what is behind it.
+/// Moves itself into every group before `--`, and becomes what is behind it. That hears of Ctrl-C also
+/// where all was started in the background of a shell, which has its commands ignore it.
 const ENTER: &str = "\
-while [ \"$1\" != -- ]; do echo $$ > \"$1/cgroup.procs\" || exit 1; shift; done; shift; exec \"$@\"";
+while [ \"$1\" != -- ]; do echo $$ > \"$1/cgroup.procs\" || exit 1; shift; done
+shift
+exec env --default-signal=INT,QUIT \"$@\"";
 
 /// The groups. Dropping it removes them.
 #[derive(Debug, Default)]

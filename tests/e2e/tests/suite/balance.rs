@@ -22,17 +22,21 @@ fn three() -> String {
     .to_owned()
 }
 
-/// Calls, by the instance that answered, over one connection.
-fn by_instance(app: &App, calls: usize) -> BTreeMap<String, usize> {
+/// Calls over one connection until so many instances have answered so many calls each. One that was
+/// slow once is let be for a while, so how many calls that takes is not said.
+fn until_answered(app: &App, instances: usize, calls: usize) {
     let mut connection = app.connect("a");
-    let mut counts = BTreeMap::new();
-    for _ in 0..calls {
-        let answer = connection.get("/").unwrap();
-        assert_eq!(answer.status, 200);
-        let name = answer.json()["hostname"].as_str().unwrap().to_owned();
-        *counts.entry(name).or_default() += 1;
-    }
-    counts
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    until("a call to be answered by each instance", || {
+        for _ in 0..100 {
+            let answer = connection.get("/").unwrap();
+            assert_eq!(answer.status, 200);
+            let name = answer.json()["hostname"].as_str().unwrap().to_owned();
+            *counts.entry(name).or_default() += 1;
+        }
+        assert!(counts.len() <= instances, "{counts:?}");
+        counts.values().filter(|count| **count >= calls).count() == instances
+    });
 }
 
 /// Calls on four connections while `disturb` is done, and 100 calls beyond; how many were made.
@@ -77,9 +81,7 @@ fn wait_for(made: &AtomicUsize, count: usize) {
 #[test]
 fn calls_of_one_connection_go_to_all_instances() {
     let app = App::up(&three());
-    let counts = by_instance(&app, 300);
-    assert_eq!(counts.len(), 3, "{counts:?}");
-    assert!(counts.values().all(|count| *count >= 30), "{counts:?}");
+    until_answered(&app, 3, 30);
 }
 
 #[test]
@@ -91,7 +93,7 @@ fn scaling_under_load_loses_no_call() {
         app.ok(&["scale", "a=4"]);
     });
     app.wait_ready("a", 4);
-    assert_eq!(by_instance(&app, 400).len(), 4);
+    until_answered(&app, 4, 1);
 }
 
 #[test]
