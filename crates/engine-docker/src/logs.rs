@@ -254,7 +254,11 @@ fn whole() -> LogsOptions {
     }
 }
 
-/// What Docker tells of a container's log, line by line. A long line comes in parts.
+/// The lines that have begun, of standard output and of standard error.
+type Parts = BTreeMap<bool, (Timestamp, String)>;
+
+/// What Docker tells of a container's log, line by line. A long line comes in parts; what has no
+/// line feed at the end is a line, too.
 fn container_lines(
     docker: &Docker,
     container: &str,
@@ -263,23 +267,36 @@ fn container_lines(
 ) -> Lines {
     let docker = docker.clone();
     let (container, id) = (container.to_owned(), id.clone());
-    let mut parts: BTreeMap<bool, (Timestamp, String)> = BTreeMap::new();
-    let pieces = docker.logs(&container, Some(options));
-    Box::pin(pieces.filter_map(move |piece| {
-        let line = match piece {
-            Ok(piece) => parse(&mut parts, &id, &piece).map(Ok),
-            Err(error) => Some(Err(error)),
+    let pieces = docker.logs(&container, Some(options)).map(Some);
+    let pieces = pieces.chain(stream::once(std::future::ready(None)));
+    let lines = pieces.scan(Parts::new(), move |parts, piece| {
+        let lines: Vec<_> = match piece {
+            Some(Ok(piece)) => parse(parts, &id, &piece).map(Ok).into_iter().collect(),
+            Some(Err(error)) => vec![Err(error)],
+            None => rest(parts, &id).map(Ok).collect(),
         };
-        std::future::ready(line)
-    }))
+        std::future::ready(Some(stream::iter(lines)))
+    });
+    Box::pin(lines.flatten())
+}
+
+/// What has begun and does not go on.
+fn rest(parts: &mut Parts, id: &InstanceId) -> impl Iterator<Item = LogLine> {
+    let line = |(is_error, (at, text))| LogLine {
+        instance: id.clone(),
+        at,
+        source: if is_error {
+            LogSource::Error
+        } else {
+            LogSource::Output
+        },
+        text,
+    };
+    std::mem::take(parts).into_iter().map(line)
 }
 
 /// A line, when this piece ends one: `TIME TEXT`, with a line feed unless the line goes on.
-fn parse(
-    parts: &mut BTreeMap<bool, (Timestamp, String)>,
-    id: &InstanceId,
-    piece: &LogOutput,
-) -> Option<LogLine> {
+fn parse(parts: &mut Parts, id: &InstanceId, piece: &LogOutput) -> Option<LogLine> {
     let source = match piece {
         LogOutput::StdErr { .. } => LogSource::Error,
         LogOutput::StdOut { .. } | LogOutput::StdIn { .. } | LogOutput::Console { .. } => {

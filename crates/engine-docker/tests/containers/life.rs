@@ -339,7 +339,7 @@ async fn a_command_that_nobody_waits_for_is_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_is_followed_over_restarts_and_into_new_instances() {
     let world = world!("followed");
-    let first = world.start(world.wish(1, "echo one; sleep 0.1")).await;
+    let first = world.start(world.wish(1, "printf one; sleep 0.1")).await;
     let mut logs = world
         .engine
         .logs(world.log_wish(LogFollow::Follow))
