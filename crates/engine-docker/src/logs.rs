@@ -48,7 +48,7 @@ pub(crate) async fn keep(
         tail: KEPT_LINES_MAX.to_string(),
         ..whole()
     };
-    let mut lines = container_lines(docker, container, id, options);
+    let mut lines = container_lines(docker, container, id, None, options);
     let mut text = String::new();
     while let Some(line) = lines.next().await {
         let Ok(line) = line else {
@@ -100,7 +100,7 @@ pub(crate) async fn open(
             since: wish.since.map_or(0, seconds),
             ..whole()
         };
-        history.add(container_lines(&docker, &container, &id, options));
+        history.add(container_lines(&docker, &container, &id, None, options));
         heard.insert(id, opened);
     }
     Ok(Box::new(LogReader {
@@ -193,7 +193,8 @@ impl LogReader {
                 since: self.heard.get(&id).copied().map_or(0, seconds),
                 ..whole()
             };
-            let lines = container_lines(&docker, &container, &id, options);
+            let after = self.heard.get(&id).copied();
+            let lines = container_lines(&docker, &container, &id, after, options);
             let lines = lines.filter_map(|line| std::future::ready(line.ok().map(Heard::Line)));
             let end = stream::once(std::future::ready(Heard::End(id)));
             self.live.push(Box::pin(lines.chain(end)));
@@ -254,15 +255,16 @@ fn whole() -> LogsOptions {
     }
 }
 
-/// The lines that have begun, of standard output and of standard error.
+/// The lines that have begun, of standard output and of standard error, and when they went on.
 type Parts = BTreeMap<bool, (Timestamp, String)>;
 
 /// What Docker tells of a container's log, line by line. A long line comes in parts; what has no
-/// line feed at the end is a line, too.
+/// line feed at the end is a line, too. Pieces until `after` are known.
 fn container_lines(
     docker: &Docker,
     container: &str,
     id: &InstanceId,
+    after: Option<Timestamp>,
     options: LogsOptions,
 ) -> Lines {
     let docker = docker.clone();
@@ -271,7 +273,10 @@ fn container_lines(
     let pieces = pieces.chain(stream::once(std::future::ready(None)));
     let lines = pieces.scan(Parts::new(), move |parts, piece| {
         let lines: Vec<_> = match piece {
-            Some(Ok(piece)) => parse(parts, &id, &piece).map(Ok).into_iter().collect(),
+            Some(Ok(piece)) => parse(parts, &id, after, &piece)
+                .map(Ok)
+                .into_iter()
+                .collect(),
             Some(Err(error)) => vec![Err(error)],
             None => rest(parts, &id).map(Ok).collect(),
         };
@@ -296,7 +301,12 @@ fn rest(parts: &mut Parts, id: &InstanceId) -> impl Iterator<Item = LogLine> {
 }
 
 /// A line, when this piece ends one: `TIME TEXT`, with a line feed unless the line goes on.
-fn parse(parts: &mut Parts, id: &InstanceId, piece: &LogOutput) -> Option<LogLine> {
+fn parse(
+    parts: &mut Parts,
+    id: &InstanceId,
+    after: Option<Timestamp>,
+    piece: &LogOutput,
+) -> Option<LogLine> {
     let source = match piece {
         LogOutput::StdErr { .. } => LogSource::Error,
         LogOutput::StdOut { .. } | LogOutput::StdIn { .. } | LogOutput::Console { .. } => {
@@ -306,25 +316,23 @@ fn parse(parts: &mut Parts, id: &InstanceId, piece: &LogOutput) -> Option<LogLin
     let text = String::from_utf8_lossy(piece.as_ref());
     let (time, text) = text.split_once(' ')?;
     let at = clock::parse_timestamp(time)?;
-    let (begun, mut whole) = parts
-        .remove(&(source == LogSource::Error))
-        .unwrap_or_else(|| (at, String::new()));
-    match text.strip_suffix('\n') {
-        Some(rest) => {
-            whole.push_str(rest.strip_suffix('\r').unwrap_or(rest));
-            Some(LogLine {
-                instance: id.clone(),
-                at: begun,
-                source,
-                text: whole,
-            })
-        }
-        None => {
-            whole.push_str(text);
-            parts.insert(source == LogSource::Error, (begun, whole));
-            None
-        }
+    if after.is_some_and(|after| at <= after) {
+        return None;
     }
+    let is_error = source == LogSource::Error;
+    let (_, mut whole) = parts.remove(&is_error).unwrap_or_default();
+    let Some(end) = text.strip_suffix('\n') else {
+        whole.push_str(text);
+        parts.insert(is_error, (at, whole));
+        return None;
+    };
+    whole.push_str(end.strip_suffix('\r').unwrap_or(end));
+    Some(LogLine {
+        instance: id.clone(),
+        at,
+        source,
+        text: whole,
+    })
 }
 
 /// The files of removed instances that are wished for.
