@@ -38,6 +38,8 @@ done
 docker -H "unix://$1/docker.sock" ps -aq | xargs -r docker -H "unix://$1/docker.sock" rm -fv
 kill $pid $registry
 wait $pid
+# With live-restore it leaves its own mount, for the next one.
+umount -R -l "$1/data" 2>/dev/null
 rm -rf "$1"
 "#;
 
