@@ -298,7 +298,8 @@ impl Roads {
     pub fn inits(&self) -> Vec<Process> {
         let keeper = self.keeper();
         let mut children = keeper.map(|keeper| keeper.children()).unwrap_or_default();
-        children.retain(|child| child.name != "roads-spare");
+        // One that was only just made has its keeper's name still.
+        children.retain(|child| !["roads-spare", "roads-keeper"].contains(&&*child.name));
         children
     }
 
@@ -356,9 +357,17 @@ impl Roads {
         let mut all = Process::all();
         all.retain(|process| {
             process.command.contains(" daemon")
-                && process.name != "roads-init"
+                && !["roads-init", "roads-spare"].contains(&&*process.name)
                 && process.has_variable(&variable)
         });
+        // A first process that was only just made has its keeper's name still.
+        let is_keeper = |process: &&Process| process.name == "roads-keeper";
+        let keepers: Vec<i32> = all
+            .iter()
+            .filter(is_keeper)
+            .map(|keeper| keeper.pid)
+            .collect();
+        all.retain(|process| !keepers.contains(&process.parent));
         all
     }
 
