@@ -1,5 +1,6 @@
 //! `roads engines`: which engines this machine has, and which one runs what.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -30,9 +31,10 @@ pub(crate) fn print(form: Form) -> Result<ExitCode> {
             runs: "`image: host`",
         },
     ];
+    let mut out = std::io::stdout().lock();
     match form {
         Form::Table => {
-            println!("{:<10}{:<7}{:<16}DETAIL", "ENGINE", "FOUND", "RUNS");
+            writeln!(out, "{:<10}{:<7}{:<16}DETAIL", "ENGINE", "FOUND", "RUNS")?;
             for Row {
                 name,
                 found,
@@ -40,7 +42,7 @@ pub(crate) fn print(form: Form) -> Result<ExitCode> {
                 runs,
             } in rows
             {
-                println!("{name:<10}{found:<7}{runs:<16}{detail}");
+                writeln!(out, "{name:<10}{found:<7}{runs:<16}{detail}")?;
             }
         }
         Form::Json => {
@@ -50,7 +52,7 @@ pub(crate) fn print(form: Form) -> Result<ExitCode> {
                     "runs": row.runs, "detail": row.detail,
                 })
             });
-            println!("{:#}", json!({ "engines": rows.collect::<Vec<_>>() }));
+            writeln!(out, "{:#}", json!({ "engines": rows.collect::<Vec<_>>() }))?;
         }
     }
     Ok(ExitCode::SUCCESS)
