@@ -16,11 +16,21 @@ const RESTARTS_MAX: u32 = 3;
 /// A plan for more services is only counted.
 const PLAN_LINES_MAX: usize = 40;
 
+/// How long it is waited for what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Until all that is still under way has failed again and again.
+    WhileThereIsHope,
+    /// Until it is done, however the services are meanwhile: they are to end.
+    ToTheEnd,
+}
+
 /// Shows how the services are until what was asked for is done; how the app was at last. Dropping
 /// it gives up the showing, not what was asked for.
 pub(crate) async fn attend(
     mut progress: Lines<Progress>,
     services: &[String],
+    patience: Patience,
 ) -> Result<Option<AppStatus>, Error> {
     let only: BTreeSet<String> = services.iter().cloned().collect();
     let mut live = Live::new(anstream::stderr(), Screen::of_standard_error(), only);
@@ -32,7 +42,7 @@ pub(crate) async fn attend(
                 Ok(Some(Progress::Plan(plan))) => tell_plan(&plan)?,
                 Ok(Some(Progress::Status(status))) => {
                     live.update(&status)?;
-                    let hopeless = hopeless(&status);
+                    let hopeless = patience == Patience::WhileThereIsHope && hopeless(&status);
                     last = Some(status);
                     if hopeless {
                         break Ok(());
@@ -106,12 +116,21 @@ fn tell_plan(plan: &[Change]) -> io::Result<()> {
     )
 }
 
+/// Attends to what ends services, or says itself when it failed.
+pub(crate) async fn until_over(
+    progress: Result<Lines<Progress>, ClientError>,
+    services: &[String],
+) -> Result<(), Error> {
+    attend(progress?, services, Patience::ToTheEnd).await?;
+    Ok(())
+}
+
 /// Attends to something, and fails when one of the services that it is about does.
 pub(crate) async fn until_done(
     progress: Result<Lines<Progress>, ClientError>,
     services: &[String],
 ) -> Result<(), Error> {
-    let Some(status) = attend(progress?, services).await? else {
+    let Some(status) = attend(progress?, services, Patience::WhileThereIsHope).await? else {
         return Ok(());
     };
     let about = |name: &str| services.is_empty() || services.iter().any(|s| s == name);

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::arguments::{
     Command, DownArguments, KillArguments, ScaleArguments, Selection, ServicesArguments,
 };
-use crate::attend::until_done;
+use crate::attend::{until_done, until_over};
 use crate::error::Error;
 use crate::files::Surroundings;
 use crate::home::Home;
@@ -104,7 +104,7 @@ async fn down(context: &Context, arguments: DownArguments) -> Result<(), Error> 
         },
     };
     let app = chosen.app.as_str();
-    until_done(chosen.client.down(app, &wish).await, &[]).await?;
+    until_over(chosen.client.down(app, &wish).await, &[]).await?;
     anstream::eprintln!("{app} is down");
     Ok(())
 }
@@ -138,14 +138,13 @@ async fn services(
     let wish = ServicesRequest {
         services: services.iter().cloned().collect(),
     };
-    let progress = match change {
-        Change::Wake => client.wake(app, &wish).await,
-        Change::Rest => client.rest(app, &wish).await,
-        Change::Restart => client.restart(app, &wish).await,
-        Change::Stop => client.stop(app, &wish).await,
-        Change::Start => client.start(app, &wish).await,
-    };
-    until_done(progress, &services).await
+    match change {
+        Change::Wake => until_over(client.wake(app, &wish).await, &services).await,
+        Change::Rest => until_over(client.rest(app, &wish).await, &services).await,
+        Change::Stop => until_over(client.stop(app, &wish).await, &services).await,
+        Change::Restart => until_done(client.restart(app, &wish).await, &services).await,
+        Change::Start => until_done(client.start(app, &wish).await, &services).await,
+    }
 }
 
 async fn kill(context: &Context, arguments: KillArguments) -> Result<(), Error> {
@@ -155,7 +154,7 @@ async fn kill(context: &Context, arguments: KillArguments) -> Result<(), Error> 
         services: services.iter().cloned().collect(),
         signal: Some(arguments.signal),
     };
-    until_done(client.kill(app.as_str(), &wish).await, &services).await
+    until_over(client.kill(app.as_str(), &wish).await, &services).await
 }
 
 async fn stop_daemon(context: &Context) -> Result<(), Error> {

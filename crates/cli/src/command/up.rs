@@ -16,7 +16,7 @@ use model::{AppSpec, ServiceName};
 
 use super::{Context, inspect, logs, print_json};
 use crate::arguments::UpArguments;
-use crate::attend::{attend, failed, until_done};
+use crate::attend::{Patience, attend, failed, until_over};
 use crate::error::Error;
 use crate::files;
 use crate::interrupt::Interrupts;
@@ -116,7 +116,7 @@ impl Up {
     /// Done when all services are ready or asleep.
     async fn detached(&self, wish: &UpRequest) -> Result<AppStatus, Error> {
         let progress = self.client.up(&self.app, wish).await?;
-        let status = match attend(progress, &self.started).await? {
+        let status = match attend(progress, &self.started, Patience::WhileThereIsHope).await? {
             Some(status) => status,
             None => self.client.status(&self.app).await?,
         };
@@ -136,7 +136,7 @@ impl Up {
         let mut interrupts = Interrupts::new()?;
         let progress = self.client.up(&self.app, wish).await?;
         let attended = tokio::select! {
-            attended = attend(progress, &self.started) => attended?,
+            attended = attend(progress, &self.started, Patience::WhileThereIsHope) => attended?,
             () = interrupts.next() => return self.stop(&mut interrupts).await,
         };
         if let Some(status) = attended {
@@ -204,7 +204,7 @@ impl Up {
         };
         let stopped = async {
             let progress = self.client.stop(&self.app, &wish).await;
-            until_done(progress, &self.started).await
+            until_over(progress, &self.started).await
         };
         tokio::select! {
             stopped = stopped => stopped?,
@@ -221,7 +221,7 @@ impl Up {
         };
         let killed = async {
             let progress = self.client.kill(&self.app, &wish).await;
-            until_done(progress, &self.started).await
+            until_over(progress, &self.started).await
         };
         tokio::select! {
             killed = killed => killed,
