@@ -79,6 +79,8 @@ pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
     let schema = recognise(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // KiB, by the sign. What is stored is seldom read, and the kernel has the file's pages as well.
+    connection.pragma_update(None, "cache_size", -256)?;
     migrate(&mut connection, schema)?;
     Ok(connection)
 }

@@ -1,8 +1,10 @@
 //! Limits, freezing and the cause of death, by whatever control groups this machine lets us have.
 //!
 //! Each instance gets a group below one of the keeper's own: in the unified hierarchy (v2), whose
-//! freezer and birth-in-group we use even where it has no controllers, and in each hierarchy of
-//! the old kind (v1) that has a controller which v2 has not. What cannot be had is a shortcoming in
+//! freezer and birth-in-group we use even where it has no controllers, and, where v2 lacks a
+//! controller, in the hierarchy of the old kind (v1) that has it, if there is something to limit:
+//! to join a group of v1 the kernel waits 8 to 20 ms, and keeps every process of the machine from
+//! being made meanwhile. What cannot be had is a shortcoming in
 //! words, not an error; a frozen instance without any freezer is one whose processes are stopped.
 
 mod v1;
@@ -51,6 +53,7 @@ pub(crate) struct Cgroups {
 /// The groups of one instance.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
+    name: String,
     unified: Option<v2::Group>,
     old: Vec<v1::Group>,
 }
@@ -117,22 +120,34 @@ impl Cgroups {
         shortcomings
     }
 
-    /// Makes the groups of an instance.
+    /// Makes the groups of an instance that has no limits.
     pub(crate) fn create(&self, name: &str) -> Result<Group, Failure> {
         let what = || format!("cannot make the control group {name}");
         let unified = self.unified.as_ref().map(|u| u.create(name)).transpose();
         let unified = unified.attempt(what)?;
-        let old = self.old.iter().map(|old| old.create(name));
+        let freezers = self.old.iter();
+        let freezers = freezers.filter(|old| old.controller == Controller::Freezer);
+        let old = freezers.map(|old| old.create(name));
         let old = old.collect::<io::Result<_>>().attempt(what)?;
-        Ok(Group { unified, old })
+        let name = name.to_owned();
+        Ok(Group { name, unified, old })
     }
 
-    /// Sets the limits of an instance's groups, which have none yet.
-    pub(crate) fn limit(&self, group: &Group, limits: &Limits) -> io::Result<()> {
+    /// Sets the limits of an instance's groups, which have none yet; the files by which its first
+    /// process joins those that this took.
+    pub(crate) fn limit(&self, group: &mut Group, limits: &Limits) -> io::Result<Vec<PathBuf>> {
         if let (Some(hierarchy), Some(unified)) = (&self.unified, &group.unified) {
             hierarchy.limit(unified, limits)?;
         }
-        group.old.iter().try_for_each(|old| old.limit(limits))
+        let joined = group.old.len();
+        for hierarchy in &self.old {
+            if limits.limit(hierarchy.controller) {
+                let old = hierarchy.create(&group.name)?;
+                old.limit(limits)?;
+                group.old.push(old);
+            }
+        }
+        Ok(group.joins().split_off(joined))
     }
 
     /// Removes the keeper's own groups; for its end.
@@ -142,6 +157,17 @@ impl Cgroups {
         }
         for old in &self.old {
             let _ = fs::remove_dir(&old.own);
+        }
+    }
+}
+
+impl Limits {
+    fn limit(&self, controller: Controller) -> bool {
+        match controller {
+            Controller::Memory => self.memory_max.is_some(),
+            Controller::Cpu => self.cpu_milli_max.is_some(),
+            Controller::Pids => self.pids_max.is_some(),
+            Controller::Freezer => false,
         }
     }
 }

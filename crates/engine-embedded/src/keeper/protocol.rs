@@ -302,8 +302,12 @@ pub(crate) enum FromInit {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToInit {
     /// Which instance it is. Brings a file with the [`StartWish`], and the root's layers if there
-    /// are some.
-    Start { private: PathBuf, volumes: PathBuf },
+    /// are some; `joins` are files to write oneself into, for the cgroups that limit it.
+    Start {
+        private: PathBuf,
+        volumes: PathBuf,
+        joins: Vec<PathBuf>,
+    },
     /// Stop every process of the instance, where there is no freezer.
     StopAll,
     /// Let them go on.

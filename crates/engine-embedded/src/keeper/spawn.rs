@@ -169,7 +169,7 @@ pub(crate) fn hosts_text(hostname: &str, lines: &[HostLine]) -> String {
 impl Process {
     /// Tells it which instance it is; `layers` are those of its life before.
     pub(crate) fn begin(
-        &self,
+        &mut self,
         machine: &Machine,
         id: &InstanceId,
         wish: &StartWish,
@@ -177,8 +177,8 @@ impl Process {
     ) -> Result<(), Failure> {
         let private = machine.home.private(id);
         write_own_files(&private, id, wish)?;
-        let limited = machine.cgroups.limit(&self.group, &wish.limits);
-        limited.attempt(|| format!("cannot limit {id}"))?;
+        let joins = machine.cgroups.limit(&mut self.group, &wish.limits);
+        let joins = joins.attempt(|| format!("cannot limit {id}"))?;
         let what = || format!("cannot tell the first process of {id} what it is");
         let text = serde_json::to_vec(wish).attempt(what)?;
         // By a file, since a message has bounds that an environment need not keep.
@@ -188,6 +188,7 @@ impl Process {
         let order = ToInit::Start {
             private,
             volumes: machine.home.volumes(&id.app),
+            joins,
         };
         let mut descriptors = vec![file.as_fd()];
         descriptors.extend(layers.as_ref().map(AsFd::as_fd));

@@ -43,6 +43,8 @@ struct Order {
     wish: StartWish,
     private: PathBuf,
     volumes: PathBuf,
+    /// As [`Birth::joins`], for those that limit it.
+    joins: Vec<PathBuf>,
     /// The layers of the root as they were in its life before.
     layers: Option<OwnedFd>,
 }
@@ -77,10 +79,7 @@ fn prepare(birth: &Birth<'_>) -> Result<(), Failure> {
     ]);
     tie_to_keeper()?;
     let _ = rustix::thread::set_name(c"roads-spare");
-    for file in birth.joins {
-        fs::write(file, "0").attempt(|| format!("cannot join cgroup {}", file.display()))?;
-    }
-    clone::unshare(libc::CLONE_NEWCGROUP).attempt(|| "cannot make a cgroup namespace")?;
+    join(birth.joins)?;
     root::prepare(&birth.setting)?;
     // Last, since it tells the keeper that this process is ready.
     ambassador::install(birth.recipe, birth.channel)
@@ -91,9 +90,13 @@ fn start(birth: Birth<'_>) -> Result<(Pid, OwnedFd), Failure> {
         wish,
         private,
         volumes,
+        joins,
         layers,
     } = receive_order(birth.channel)?;
     let _ = rustix::thread::set_name(c"roads-init");
+    join(&joins)?;
+    // Now that it is in all its groups: they are the roots of what it sees.
+    clone::unshare(libc::CLONE_NEWCGROUP).attempt(|| "cannot make a cgroup namespace")?;
     ambassador::capture_datagrams(&wish.udp, birth.channel)?;
     rustix::system::sethostname(wish.hostname.as_bytes()).attempt(|| "cannot set the host name")?;
     rustix::process::chdir(&private).attempt(|| format!("cannot enter {}", private.display()))?;
@@ -116,11 +119,26 @@ fn start(birth: Birth<'_>) -> Result<(Pid, OwnedFd), Failure> {
     Ok((program, signals))
 }
 
+/// Joins control groups by their files.
+fn join(files: &[PathBuf]) -> Result<(), Failure> {
+    files.iter().try_for_each(|file| {
+        fs::write(file, "0").attempt(|| format!("cannot join cgroup {}", file.display()))
+    })
+}
+
 /// Waits until it is told which instance it is.
 fn receive_order(channel: &Channel) -> Result<Order, Failure> {
     let what = || "cannot hear which instance to start";
     let received = channel.receive::<ToInit>().attempt(what)?;
-    let Some((ToInit::Start { private, volumes }, descriptors)) = received else {
+    let Some((
+        ToInit::Start {
+            private,
+            volumes,
+            joins,
+        },
+        descriptors,
+    )) = received
+    else {
         // The keeper has no use for it, or is gone.
         clone::leave(0)
     };
@@ -133,6 +151,7 @@ fn receive_order(channel: &Channel) -> Result<Order, Failure> {
         wish,
         private,
         volumes,
+        joins,
         layers: descriptors.next(),
     })
 }

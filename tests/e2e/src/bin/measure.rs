@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use e2e::process::Process;
 use e2e::{App, Roads, eventually, free_port};
@@ -19,6 +19,8 @@ const CHAIN_RUNS: usize = 10;
 const CALLS: usize = 200;
 const CROWD_RUNS: usize = 10;
 const CROWD: usize = 1000;
+/// After this time a daemon has given back what a change of its apps took.
+const SETTLED: Duration = Duration::from_secs(2);
 
 fn main() -> io::Result<()> {
     let plain: Vec<f64> = (0..RUNS).map(|_| plain_start()).collect();
@@ -227,6 +229,7 @@ fn crowd(report: &mut Report) {
             "services:\n  a: { image: host, command: sleep 1000 }\n",
         );
         base.ok(&["up", "-d", "--lazy"]);
+        std::thread::sleep(SETTLED);
         let before = (resident(roads.daemon()), resident(roads.keeper()));
         let app = roads.app("crowd", &text);
         let words = app.words(&["up", "-d", "--lazy"]);
@@ -239,6 +242,7 @@ fn crowd(report: &mut Report) {
         let seconds = begun.elapsed().as_secs_f64();
         assert!(up.is_ok_and(|status| status.success()), "up failed");
         assert_eq!(roads.inits().len(), 0);
+        std::thread::sleep(SETTLED);
         let after = (resident(roads.daemon()), resident(roads.keeper()));
         let added = (after.0 - before.0) + (after.1 - before.1);
         let values = [seconds, before.0, after.0, after.1, added / CROWD as f64];
