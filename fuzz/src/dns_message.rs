@@ -39,7 +39,7 @@ pub fn run(data: &[u8]) {
 fn directory() -> Directory {
     let service = |name: &str, network: &str| {
         let mut spec = ServiceSpec::new(ServiceName::new(name).expect("a valid name"), Image::Host);
-        spec.networks.insert(
+        Arc::make_mut(&mut spec.networks).insert(
             NetworkName::new(network).expect("a valid name"),
             ["dice".to_owned()].into(),
         );

@@ -62,6 +62,8 @@ impl<'a> Lower<'a> {
         if let Some(roads) = app.at("x-roads") {
             self.version(roads);
         }
+        // Most services are on the same networks as another.
+        let mut memberships = BTreeSet::new();
         AppSpec {
             name,
             networks: self.section("networks", |lower, entry| {
@@ -77,7 +79,12 @@ impl<'a> Lower<'a> {
                     return None;
                 }
                 let name = lower.named(&entry.key, ServiceName::new)?;
-                Some((name.clone(), Arc::new(lower.service(name, entry))))
+                let mut spec = lower.service(name.clone(), entry);
+                match memberships.get(&spec.networks) {
+                    Some(same) => spec.networks = Arc::clone(same),
+                    None => drop(memberships.insert(Arc::clone(&spec.networks))),
+                }
+                Some((name, Arc::new(spec)))
             }),
         }
     }

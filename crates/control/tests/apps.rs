@@ -116,8 +116,8 @@ fn service(text: &str) -> ServiceSpec {
         number: PORT,
         transport: Transport::Tcp,
     });
-    spec.networks
-        .insert(NetworkName::new("default").unwrap(), BTreeSet::new());
+    let default = NetworkName::new("default").unwrap();
+    spec.networks = Arc::new([(default, BTreeSet::new())].into());
     spec
 }
 

@@ -265,8 +265,9 @@ pub struct ServiceSpec {
     pub scale: Scale,
     /// What an instance may use.
     pub limits: Limits,
-    /// The networks it is on, each with the service's further names there.
-    pub networks: BTreeMap<NetworkName, BTreeSet<String>>,
+    /// The networks it is on, each with the service's further names there. Services that are on the
+    /// same ones may share it.
+    pub networks: Arc<BTreeMap<NetworkName, BTreeSet<String>>>,
     /// File systems inside.
     pub mounts: Vec<Mount>,
     /// Files inside that come from nowhere on this machine.
@@ -308,7 +309,7 @@ impl ServiceSpec {
             restart: Restart::No,
             scale: Scale::default(),
             limits: Limits::default(),
-            networks: BTreeMap::new(),
+            networks: Arc::default(),
             mounts: Vec::new(),
             files: Vec::new(),
             read_only: false,

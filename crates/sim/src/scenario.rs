@@ -86,7 +86,7 @@ impl Scenario {
             .enumerate()
             .map(|(at, name)| {
                 let mut spec = service(name, &names[at + 1..], random);
-                spec.networks.insert(network.clone(), BTreeSet::new());
+                spec.networks = Arc::new([(network.clone(), BTreeSet::new())].into());
                 (name.clone(), Arc::new(spec))
             })
             .collect();

@@ -85,7 +85,7 @@ impl Directory {
                 .entry(name.as_str().to_ascii_lowercase())
                 .or_default()
                 .insert(0, own);
-            for (network, aliases) in &service.networks {
+            for (network, aliases) in &*service.networks {
                 for alias in aliases {
                     let named = Named {
                         service: name.clone(),
@@ -256,7 +256,7 @@ mod tests {
             let mut spec = ServiceSpec::new(name(service), Image::Host);
             for (on, aliases) in networks {
                 let aliases: BTreeSet<_> = aliases.iter().map(|&a| a.to_owned()).collect();
-                spec.networks.insert(network(on), aliases);
+                Arc::make_mut(&mut spec.networks).insert(network(on), aliases);
             }
             (name(service), Arc::new(spec))
         };

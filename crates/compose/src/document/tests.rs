@@ -244,7 +244,7 @@ prop_compose! {
             restart,
             scale: Scale { instances, instances_max: instances.saturating_add(further) },
             limits,
-            networks: networks.map(|(name, aliases)| (NetworkName::new(name).unwrap(), aliases)).collect(),
+            networks: std::sync::Arc::new(networks.map(|(name, aliases)| (NetworkName::new(name).unwrap(), aliases)).collect()),
             mounts: mounts.into_iter().filter(targets_once).collect(),
             files: {
                 let mut known = BTreeSet::new();

@@ -1,6 +1,7 @@
 //! Ports and networks of a service.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use model::{NetworkName, Port, Protocol, Publish, ServiceSpec, Transport};
 
@@ -69,15 +70,16 @@ impl Lower<'_> {
                 .help("the service is on the app's `default` network");
             self.findings.push(finding);
         }
+        let networks = Arc::make_mut(&mut spec.networks);
         for entry in node.entries_at("networks") {
             if let Some(name) = self.named(&entry.key, NetworkName::new) {
                 let aliases = entry.value.texts_at("aliases").unwrap_or_default();
-                spec.networks.insert(name, aliases.into_iter().collect());
+                networks.insert(name, aliases.into_iter().collect());
             }
         }
-        if spec.networks.is_empty() {
+        if networks.is_empty() {
             let name = NetworkName::new("default").expect("`default` is a name");
-            spec.networks.insert(name, BTreeSet::new());
+            networks.insert(name, BTreeSet::new());
         }
     }
 

@@ -20,7 +20,7 @@ fn name(text: &str) -> ServiceName {
 fn directory() -> Directory {
     let service = |service: &str, network: &str| {
         let mut spec = ServiceSpec::new(name(service), Image::Host);
-        spec.networks.insert(
+        Arc::make_mut(&mut spec.networks).insert(
             NetworkName::new(network).unwrap(),
             ["dice".to_owned()].into(),
         );

@@ -126,7 +126,7 @@ async fn networks_volumes_and_labels_are_as_compose_makes_them() {
         });
         spec.labels = BTreeMap::from([("mine".to_owned(), "yes".to_owned())]);
         let back = NetworkName::new("back").unwrap();
-        spec.networks.insert(back, ["alias".to_owned()].into());
+        Arc::make_mut(&mut spec.networks).insert(back, ["alias".to_owned()].into());
     });
     let back = NetworkName::new("back").unwrap();
     let networks = &mut Arc::make_mut(&mut wish.app).networks;

@@ -104,7 +104,7 @@ impl World {
         let mut spec = ServiceSpec::new(id.service.clone(), Image::Reference(IMAGE.to_owned()));
         spec.command = Some(["sh", "-c", line].map(str::to_owned).to_vec());
         let network = NetworkName::new("default").unwrap();
-        spec.networks = BTreeMap::from([(network.clone(), BTreeSet::new())]);
+        spec.networks = Arc::new(BTreeMap::from([(network.clone(), BTreeSet::new())]));
         let mut app = AppSpec::new(self.app.clone());
         app.networks
             .insert(network, NetworkSpec { internal: false });

@@ -81,8 +81,8 @@ pub(crate) fn service(name: &str, port: u16, protocol: Protocol) -> ServiceSpec 
         transport: Transport::Tcp,
     });
     spec.protocols.insert(port, protocol);
-    spec.networks
-        .insert(NetworkName::new("default").unwrap(), BTreeSet::new());
+    let default = NetworkName::new("default").unwrap();
+    spec.networks = Arc::new([(default, BTreeSet::new())].into());
     spec
 }
 

@@ -94,10 +94,8 @@ fn an_endpoint_that_is_reset_resets_its_caller() {
 fn a_service_on_no_common_network_refuses_and_so_does_the_outside() {
     with_namespaces(|| {
         let mut hidden = service("hidden", STORE, Protocol::Tcp);
-        hidden.networks.clear();
-        hidden
-            .networks
-            .insert(NetworkName::new("back").unwrap(), [].into());
+        hidden.networks =
+            std::sync::Arc::new([(NetworkName::new("back").unwrap(), [].into())].into());
         let bed = Bed::new(vec![hidden, service("client", 1, Protocol::Tcp)]);
         let (client, hidden) = (bed.instance("client", 1), bed.instance("hidden", 1));
         let server = Server::answering(&hidden, STORE, "");
