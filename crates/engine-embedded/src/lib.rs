@@ -53,16 +53,14 @@ pub struct Forbidden {
 
 impl From<Failure> for Forbidden {
     fn from(failure: Failure) -> Self {
-        let absent = || {
-            (
-                "cannot start".to_owned(),
-                "there is no such instance".to_owned(),
-            )
-        };
         let (what, why, hint) = match failure {
             Failure::Forbidden { what, why, hint } => (what, why, Some(hint)),
             Failure::Failed { what, why } => (what, why, None),
-            Failure::NoInstance => (absent().0, absent().1, None),
+            Failure::NoInstance => (
+                "cannot start".into(),
+                "there is no such instance".into(),
+                None,
+            ),
         };
         Self { what, why, hint }
     }

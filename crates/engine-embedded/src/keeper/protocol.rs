@@ -298,16 +298,21 @@ pub(crate) enum FromInit {
     Failed(Failure),
 }
 
+/// Where an instance has its private files and its app's volumes, and the files to write oneself
+/// into for the cgroups that limit it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) private: PathBuf,
+    pub(crate) volumes: PathBuf,
+    pub(crate) joins: Vec<PathBuf>,
+}
+
 /// What the keeper tells an instance's pid 1.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToInit {
     /// Which instance it is. Brings a file with the [`StartWish`], and the root's layers if there
-    /// are some; `joins` are files to write oneself into, for the cgroups that limit it.
-    Start {
-        private: PathBuf,
-        volumes: PathBuf,
-        joins: Vec<PathBuf>,
-    },
+    /// are some.
+    Start(Place),
     /// Stop every process of the instance, where there is no freezer.
     StopAll,
     /// Let them go on.

@@ -14,7 +14,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::channel::Channel;
 use super::machine::Machine;
-use super::protocol::{FromInit, HostLine, Recipe, StartWish, Status, Timings, ToInit};
+use super::protocol::{FromInit, HostLine, Place, Recipe, StartWish, Status, Timings, ToInit};
 use crate::cgroup::Group;
 use crate::clock;
 use crate::failure::{Attempt, Failure};
@@ -185,11 +185,11 @@ impl Process {
         let file = memfd_create("wish", MemfdFlags::CLOEXEC).attempt(what)?;
         let mut file = File::from(file);
         file.write_all(&text).attempt(what)?;
-        let order = ToInit::Start {
+        let order = ToInit::Start(Place {
             private,
             volumes: machine.home.volumes(&id.app),
             joins,
-        };
+        });
         let mut descriptors = vec![file.as_fd()];
         descriptors.extend(layers.as_ref().map(AsFd::as_fd));
         self.channel.send(&order, &descriptors).attempt(what)

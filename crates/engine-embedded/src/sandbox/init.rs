@@ -22,7 +22,7 @@ use super::{Layout, Setting, ambassador, capabilities, root};
 use crate::clock;
 use crate::failure::{Attempt, Failure};
 use crate::keeper::channel::Channel;
-use crate::keeper::protocol::{FromInit, Recipe, StartWish, Status, ToInit};
+use crate::keeper::protocol::{FromInit, Place, Recipe, StartWish, Status, ToInit};
 
 /// What the process has from the keeper.
 #[derive(Debug)]
@@ -41,10 +41,7 @@ pub(crate) struct Birth<'a> {
 /// Which instance it is.
 struct Order {
     wish: StartWish,
-    private: PathBuf,
-    volumes: PathBuf,
-    /// As [`Birth::joins`], for those that limit it.
-    joins: Vec<PathBuf>,
+    place: Place,
     /// The layers of the root as they were in its life before.
     layers: Option<OwnedFd>,
 }
@@ -88,23 +85,22 @@ fn prepare(birth: &Birth<'_>) -> Result<(), Failure> {
 fn start(birth: Birth<'_>) -> Result<(Pid, OwnedFd), Failure> {
     let Order {
         wish,
-        private,
-        volumes,
-        joins,
+        place,
         layers,
     } = receive_order(birth.channel)?;
     let _ = rustix::thread::set_name(c"roads-init");
-    join(&joins)?;
+    join(&place.joins)?;
     // Now that it is in all its groups: they are the roots of what it sees.
     clone::unshare(libc::CLONE_NEWCGROUP).attempt(|| "cannot make a cgroup namespace")?;
     ambassador::capture_datagrams(&wish.udp, birth.channel)?;
     rustix::system::sethostname(wish.hostname.as_bytes()).attempt(|| "cannot set the host name")?;
-    rustix::process::chdir(&private).attempt(|| format!("cannot enter {}", private.display()))?;
+    rustix::process::chdir(&place.private)
+        .attempt(|| format!("cannot enter {}", place.private.display()))?;
     let layout = Layout {
         setting: birth.setting,
         wish: &wish,
-        private: &private,
-        volumes: &volumes,
+        private: &place.private,
+        volumes: &place.volumes,
     };
     root::build(&layout, layers, birth.channel)?;
     let rooted = nanoseconds();
@@ -130,15 +126,7 @@ fn join(files: &[PathBuf]) -> Result<(), Failure> {
 fn receive_order(channel: &Channel) -> Result<Order, Failure> {
     let what = || "cannot hear which instance to start";
     let received = channel.receive::<ToInit>().attempt(what)?;
-    let Some((
-        ToInit::Start {
-            private,
-            volumes,
-            joins,
-        },
-        descriptors,
-    )) = received
-    else {
+    let Some((ToInit::Start(place), descriptors)) = received else {
         // The keeper has no use for it, or is gone.
         clone::leave(0)
     };
@@ -149,9 +137,7 @@ fn receive_order(channel: &Channel) -> Result<Order, Failure> {
     let wish = serde_json::from_reader(std::io::BufReader::new(file)).attempt(what)?;
     Ok(Order {
         wish,
-        private,
-        volumes,
-        joins,
+        place,
         layers: descriptors.next(),
     })
 }
@@ -347,7 +333,7 @@ fn obey(channel: &Channel) {
         Ok(Some((ToInit::StopAll, _))) => every(libc::SIGSTOP),
         Ok(Some((ToInit::ContinueAll, _))) => every(libc::SIGCONT),
         // The keeper is gone, and so will we be; or it is not ours.
-        Ok(Some((ToInit::Start { .. }, _)) | None) | Err(_) => clone::leave(1),
+        Ok(Some((ToInit::Start(_), _)) | None) | Err(_) => clone::leave(1),
     }
 }
 
