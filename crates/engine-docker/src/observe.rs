@@ -61,7 +61,7 @@ impl Seen {
             started: state
                 .started_at
                 .as_deref()
-                .and_then(clock::parse)
+                .and_then(model::parse_rfc3339)
                 .unwrap_or_default(),
             state: instance_state(&state)?,
         })

@@ -26,13 +26,8 @@ fn rfc3339(since_epoch: Duration) -> String {
 /// Reads the time of a line.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Timestamp> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
-    if text.len() != 30 || !text.ends_with('Z') {
-        return None;
-    }
-    let days = days_from_civil(number(0..4)?, number(5..7)?, number(8..10)?)?;
-    let seconds = days * 86_400 + number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
-    Some(Timestamp(seconds * 1_000_000 + number(20..29)? / 1000))
+    let since_epoch = model::parse_rfc3339(text)?;
+    Some(Timestamp(u64::try_from(since_epoch.as_micros()).ok()?))
 }
 
 /// Year, month and day of the proleptic Gregorian calendar; Hinnant, "chrono-Compatible Low-Level
@@ -51,19 +46,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
         month_from_march - 9
     };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
-/// The inverse of [`civil`]; `None` before 1970 or for a month or day that there is not.
-fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year < 1970 {
-        return None;
-    }
-    let year = year - u64::from(month <= 2);
-    let (era, year_of_era) = (year / 400, year % 400);
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    (era * 146_097 + day_of_era).checked_sub(719_468)
 }
 
 #[cfg(test)]

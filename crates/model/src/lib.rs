@@ -27,4 +27,4 @@ pub use spec::{
     AppSpec, Dependency, Egress, Image, Limits, Mount, NetworkSpec, Port, Protocol, Publish,
     ServiceSpec, Transport, VolumeSpec, WrittenFile,
 };
-pub use time::{Moment, Timestamp};
+pub use time::{Moment, Timestamp, parse_rfc3339};
